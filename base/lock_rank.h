@@ -18,6 +18,7 @@ enum ks_lock_rank {
     KS_RANK_JOURNAL = 70,      /* storage/journal: file table, budget */
     KS_RANK_INDEX = 75,        /* storage/index: the one writer */
     KS_RANK_READ_QUEUE = 80,   /* storage/read: jobs for the reader pool */
+    KS_RANK_WAKE = 85,         /* storage/step: the signal a background thread sleeps on */
     KS_RANK_MAILBOX = 90,      /* base/mailbox */
     KS_RANK_EVENTS = 100       /* an event sink's own state */
 };
