@@ -1,0 +1,58 @@
+/*
+ * The journal: what makes an append durable. A set of pre-zeroed, recycled files "journal/NNNN.jnl", shared by all logs;
+ * blocks of whole batches, one write each, O_DIRECT and synced by that write. FORMAT.md has every byte.
+ *
+ * Life of a file: made (zeroed, dir synced) -> ready -> current -> full -> (every log's last sequence in it is covered by
+ * a durable flushpoint or tombstone) -> ready again. LSNs are consecutive within a run and never reused.
+ *
+ * Threads: ks_journal_reserve/release/cover from any thread; block functions from the commit step only; prepare from the
+ * files step.
+ */
+#ifndef KS_STORAGE_JOURNAL_H
+#define KS_STORAGE_JOURNAL_H
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+struct ks_engine;
+struct ks_journal;
+
+#define KS_JOURNAL_BLOCK_ALIGN 4096u
+
+enum ks_journal_entry_type {
+    KS_JOURNAL_DATA = 1,   /* a stored batch of a log */
+    KS_JOURNAL_OPEN = 2,   /* reserved for the bulk bypass: log, file, generation, first sequence */
+    KS_JOURNAL_EXTENT = 3, /* reserved: log, file, generation, offset, bytes, sequences, crc */
+};
+
+/* One row of a block's entry table. */
+struct ks_journal_entry {
+    enum ks_journal_entry_type type;
+    uint64_t log_id;
+    uint64_t first_sequence;
+    uint64_t last_sequence;
+    uint32_t offset; /* in the block's payload */
+    uint32_t bytes;
+};
+
+/* Room for a batch in a later block: contiguous room in zeroed files is counted, so that after a KS_OK nothing but the
+ * disk can fail. Errors: KS_THROTTLED (full until a flush), KS_TOO_LARGE (never fits a block). *out_reserved is given to
+ * ks_journal_release when the block that holds the batch is formed, or when the append is given up. */
+enum ks_status ks_journal_reserve(struct ks_journal *journal, uint32_t stored_bytes, uint64_t *out_reserved) KS_MUST_USE;
+void ks_journal_release(struct ks_journal *journal, uint64_t reserved_bytes);
+
+/* How full: 0..100, of the bytes that may be used before the hard limit. The flusher starts in earnest at 50. */
+unsigned ks_journal_used_percent(struct ks_journal *journal);
+
+/* A durable flushpoint or tombstone covers log_id up to last_sequence: files left without a need become ready again. */
+void ks_journal_cover(struct ks_journal *journal, uint64_t log_id, uint64_t last_sequence);
+/* The lowest LSN still needed; tombstones below it can go. Logs that pin the oldest full file come first to the flusher. */
+uint64_t ks_journal_oldest_lsn(struct ks_journal *journal);
+/* Calls each(arg, log_id) for the logs that keep the oldest file from being recycled. */
+void ks_journal_oldest_logs(struct ks_journal *journal, void (*each)(void *arg, uint64_t log_id), void *arg);
+
+/* The last LSN this run knows durable: goes into catalog commits, so that recovery can tell damage from a torn tail. */
+uint64_t ks_journal_durable_lsn(struct ks_journal *journal);
+uint64_t ks_journal_run_id(struct ks_journal *journal);
+
+#endif
