@@ -1,0 +1,70 @@
+/*
+ * A segment: one file holding consecutive batches of one log: a 4 KiB header, stored batches, and once sealed a footer with
+ * every batch's length and count (FORMAT.md). Written by the flusher with pwrite; read through read-only maps.
+ *
+ * Life:    active -> sealed -> retired. A sealed file is never written again under this generation.
+ * Threads: the list belongs to the log's mutex; a pinned segment may be read by any thread below readable_bytes.
+ */
+#ifndef KS_STORAGE_SEGMENT_H
+#define KS_STORAGE_SEGMENT_H
+
+#include <stdatomic.h>
+
+#include "base/mutex.h"
+#include "base/status.h"
+#include "storage/io.h"
+
+struct ks_engine;
+
+#define KS_SEGMENT_HEADER_BYTES 4096u
+
+enum ks_segment_state { KS_SEGMENT_ACTIVE, KS_SEGMENT_SEALED, KS_SEGMENT_RETIRED };
+
+/* One row of the sparse index: the batch at offset begins with sequence. */
+struct ks_index_entry {
+    uint64_t sequence;
+    uint64_t arrival_unix_ms;
+    uint32_t offset;
+};
+
+struct ks_segment {
+    struct ks_engine *engine;      /* [const] */
+    uint64_t file_id;              /* [const] */
+    uint64_t generation;           /* [const] */
+    uint64_t log_id;               /* [const] */
+    uint64_t first_sequence;       /* [const] */
+    enum ks_segment_state state;   /* [log mutex] */
+    uint64_t last_sequence;        /* [log mutex] of the flushed part; first_sequence - 1 while empty */
+    uint64_t first_arrival_unix_ms; /* [log mutex] */
+    uint64_t last_arrival_unix_ms; /* [log mutex] */
+    uint64_t readable_bytes;       /* [log mutex] file offset behind the last flushed batch; header included; no footer */
+    uint64_t allocated_bytes;      /* [flusher] */
+    uint32_t batch_count;          /* [log mutex] */
+    struct ks_index_entry *sparse; /* [log mutex] active only: an entry about every index_interval_bytes; may be NULL after a start */
+    uint32_t sparse_count;
+    uint32_t sparse_capacity;
+    bool is_header_checked;        /* [mu] first open after start: header matches id and generation, cache was dropped */
+
+    _Atomic uint32_t refs;         /* the list holds one, each pin one; at zero: unmapped, and if retired given back to the pool */
+    struct ks_mutex mu;            /* KS_RANK_SEGMENT: the map */
+    void *map;                     /* [mu] NULL = not mapped */
+    uint64_t map_bytes;            /* [mu] a longer need makes a new mapping once no pin uses the old one, or reads a copy */
+    uint32_t map_pins;             /* [mu] */
+};
+
+/* Segments of one log, oldest first, in an array for binary search. */
+struct ks_segment_list {
+    struct ks_segment **items;
+    uint32_t count;
+    uint32_t capacity;
+};
+
+struct ks_segment *ks_segment_ref(struct ks_segment *segment);
+void ks_segment_unref(struct ks_segment *segment);
+/* The segment that holds sequence, or the first one behind it; NULL when all end before it. */
+struct ks_segment *ks_segment_list_find(const struct ks_segment_list *list, uint64_t sequence);
+bool ks_segment_list_reserve(struct ks_segment_list *list) KS_MUST_USE; /* room for one more */
+void ks_segment_list_push(struct ks_segment_list *list, struct ks_segment *segment); /* after reserve; takes the reference */
+void ks_segment_list_fini(struct ks_segment_list *list); /* drops the references */
+
+#endif
