@@ -34,10 +34,10 @@
 
 /* Drops a status on purpose; the reason is for the reader. */
 #define KS_IGNORE(expr, reason)                                                                    \
-    do {                                                                                           \
+    __extension__({                                                                                \
         __auto_type ks_ignored_ = (expr);                                                          \
         (void)ks_ignored_;                                                                         \
-    } while (0)
+    })
 
 #define KS_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define KS_CONTAINER_OF(pointer, type, member)                                                     \
