@@ -32,7 +32,10 @@ void *ks_calloc(size_t count, size_t bytes)
 {
     KS_ASSERT(count > 0);
     KS_ASSERT(bytes > 0);
-    return alloc_is_refused() ? NULL : calloc(count, bytes);
+    /* calloc checks this too, but under a sanitizer it aborts instead of failing. */
+    if (alloc_is_refused() || count > PTRDIFF_MAX / bytes)
+        return NULL;
+    return calloc(count, bytes);
 }
 
 void *ks_realloc(void *old, size_t bytes)

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
+#include <ucontext.h>
 
 /* The smallest page there is: a fault may be reported at the start of the page that could not be
  * read. */
@@ -17,14 +18,23 @@ struct map_guard {
 static _Thread_local struct map_guard *volatile map_guard; /* NULL: this thread is not copying */
 static volatile sig_atomic_t map_guard_is_installed;
 
-static void map_guard_handle(int signal_number, siginfo_t *info, KS_UNUSED void *context)
+static void map_guard_handle(int signal_number, siginfo_t *info, void *context)
 {
     struct map_guard *guard = map_guard;
     uintptr_t address = (uintptr_t)info->si_addr;
     /* si_code is above 0 only if the kernel found a fault: one sent by kill(2) carries no address.
      */
-    if (guard && info->si_code > 0 && address >= guard->first && address < guard->end)
+    if (guard && info->si_code > 0 && address >= guard->first && address < guard->end) {
+        /*
+         * The jump skips the return that would unblock SIGBUS, and a second fault while it is
+         * blocked kills the process. Restoring the mask here costs a system call per fault; in
+         * sigsetjmp it would cost one per copy.
+         */
+        const ucontext_t *interrupted = context;
+        pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
         siglongjmp(guard->back, 1);
+    }
+    /* Takes effect when this handler returns: the signal is blocked until then. */
     signal(signal_number, SIG_DFL);
     raise(signal_number);
 }
@@ -34,10 +44,7 @@ void ks_map_guard_install(void)
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = map_guard_handle;
-    /* NODEFER: the jump leaves the handler without restoring the mask (which would cost a system
-     * call for each copy), so SIGBUS must never have been blocked: the kernel kills a thread that
-     * faults while it is. */
-    action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigemptyset(&action.sa_mask);
     KS_ASSERT(sigaction(SIGBUS, &action, NULL) == 0);
     map_guard_is_installed = 1;
