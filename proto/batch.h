@@ -37,9 +37,10 @@ struct ks_batch_header {
     enum ks_batch_kind kind;
 };
 
-#define KS_BATCH_HEADER_BYTES 80     /* the BatchHeader message itself */
-#define KS_BATCH_PREFIX_BYTES_MAX 88 /* tag, length of the batch (5 at most), tag, length, header  \
-                                      */
+#define KS_BATCH_HEADER_BYTES 80 /* the BatchHeader message itself */
+#define KS_BATCH_PREFIX_BYTES_MAX                                                                  \
+    88 /* tag, length of the batch (5 at most), tag, length, header                                \
+        */
 
 /* A decoded batch; borrows the stored bytes. */
 struct ks_batch_view {

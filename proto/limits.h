@@ -15,14 +15,15 @@
 #define KS_EXPLICIT_HASH_BYTES 16u       /* a hash key is a 128-bit number */
 #define KS_RECORD_BYTES_DEFAULT                                                                    \
     (1u << 20) /* API, CreateStream, MaxRecordSizeInKiB 1024; data and key together */
-#define KS_RECORD_BYTES_MAX (10u << 20)  /* API, CreateStream, MaxRecordSizeInKiB at most 10240 */
-#define KS_RECORD_KIB_MIN 1024u          /* API, CreateStream, MaxRecordSizeInKiB */
-#define KS_RECORD_KIB_MAX 10240u         /* API, CreateStream, MaxRecordSizeInKiB */
-#define KS_PUT_RECORDS_MAX 500u          /* API, PutRecords: 1 to 500 records */
-#define KS_PUT_BYTES_MAX (10u << 20)     /* API, PutRecords: 10 MiB with keys */
-#define KS_PUT_PARTS_MAX 512u            /* design: shard parts of one routed put */
-#define KS_PUT_ROUTED_RECORDS_MAX 16384u /* design: records of one routed put, all parts together  \
-                                          */
+#define KS_RECORD_BYTES_MAX (10u << 20) /* API, CreateStream, MaxRecordSizeInKiB at most 10240 */
+#define KS_RECORD_KIB_MIN 1024u         /* API, CreateStream, MaxRecordSizeInKiB */
+#define KS_RECORD_KIB_MAX 10240u        /* API, CreateStream, MaxRecordSizeInKiB */
+#define KS_PUT_RECORDS_MAX 500u         /* API, PutRecords: 1 to 500 records */
+#define KS_PUT_BYTES_MAX (10u << 20)    /* API, PutRecords: 10 MiB with keys */
+#define KS_PUT_PARTS_MAX 512u           /* design: shard parts of one routed put */
+#define KS_PUT_ROUTED_RECORDS_MAX                                                                  \
+    16384u /* design: records of one routed put, all parts together                                \
+            */
 
 /* Around a record in a batch: tags, lengths, crc and explicit hash; see FORMAT.md. */
 #define KS_RECORD_OVERHEAD_BYTES_MAX 40u
