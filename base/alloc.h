@@ -24,7 +24,8 @@ static inline void ks_freep(void *pointer_to_pointer)
 }
 #define KS_AUTO_FREE KS_CLEANUP(ks_freep)
 
-/* Tests only: the n-th allocation from now (1 = the next) of this thread fails, and all later ones if sticky; 0 = off. */
+/* Tests only: the n-th allocation from now (1 = the next) of this thread fails, and all later ones
+ * if sticky; 0 = off. */
 void ks_alloc_fail_nth(uint64_t nth, bool sticky);
 /* Allocations made by this thread since ks_alloc_fail_nth was last called. */
 uint64_t ks_alloc_count(void);

@@ -1,13 +1,13 @@
 /*
- * Borrowed bytes, a bounded reader and a bounded writer. Bytes from outside are never cast to a struct: a cursor reads
- * each field and refuses past the end. Nothing here allocates but ks_buf.
+ * Borrowed bytes, a bounded reader and a bounded writer. Bytes from outside are never cast to a
+ * struct: a cursor reads each field and refuses past the end. Nothing here allocates but ks_buf.
  */
 #ifndef KS_BASE_BYTES_H
 #define KS_BASE_BYTES_H
 
-#include <string.h>
-
 #include "base/defs.h"
+
+#include <string.h>
 
 /* Borrowed: valid as long as its owner says. data may be NULL when bytes is 0. */
 struct ks_view {
@@ -26,7 +26,8 @@ static inline struct ks_view ks_view_of_text(const char *text)
 }
 
 bool ks_view_equal(struct ks_view a, struct ks_view b);
-bool ks_view_is_utf8(struct ks_view text); /* strict: no surrogates, no overlong forms, at most U+10FFFF */
+bool ks_view_is_utf8(
+    struct ks_view text); /* strict: no surrogates, no overlong forms, at most U+10FFFF */
 size_t ks_view_utf8_characters(struct ks_view valid_utf8);
 bool ks_bytes_are_zero(const void *data, size_t bytes);
 
@@ -72,7 +73,8 @@ static inline void ks_store_u64le(uint8_t *to, uint64_t value)
 
 static inline uint32_t ks_load_u32le(const uint8_t *from)
 {
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |
+           (uint32_t)from[3] << 24;
 }
 
 static inline uint64_t ks_load_u64le(const uint8_t *from)
@@ -102,10 +104,12 @@ static inline uint64_t ks_load_u64be(const uint8_t *from)
 
 #define KS_VARINT_BYTES_MAX 10
 size_t ks_varint_bytes(uint64_t value); /* 1..10 */
-/* Writes the minimal form; room for ks_varint_bytes(value) is the caller's duty. Returns the bytes written. */
+/* Writes the minimal form; room for ks_varint_bytes(value) is the caller's duty. Returns the bytes
+ * written. */
 size_t ks_varint_store(uint8_t *to, uint64_t value);
 
-/* A growing buffer that owns its bytes, with a ceiling. After a refused append (memory or ceiling) it is unchanged. */
+/* A growing buffer that owns its bytes, with a ceiling. After a refused append (memory or ceiling)
+ * it is unchanged. */
 struct ks_buf {
     uint8_t *data;
     size_t bytes;

@@ -1,5 +1,6 @@
 /*
- * The few macros every file uses: scope cleanup, "you must look at this result", asserts that stay on in release builds.
+ * The few macros every file uses: scope cleanup, "you must look at this result", asserts that stay
+ * on in release builds.
  */
 #ifndef KS_BASE_DEFS_H
 #define KS_BASE_DEFS_H
@@ -13,10 +14,12 @@
 #define KS_UNUSED __attribute__((unused))
 #define KS_NORETURN __attribute__((noreturn))
 
-/* Runs fn(&variable) when the variable leaves its scope. The variable must be initialised where it is declared. */
+/* Runs fn(&variable) when the variable leaves its scope. The variable must be initialised where it
+ * is declared. */
 #define KS_CLEANUP(fn) __attribute__((cleanup(fn)))
 
-/* KS_DEFINE_CLEANUP(struct ks_segment, ks_segment_close) makes ks_segment_closep() for KS_CLEANUP; NULL is skipped. */
+/* KS_DEFINE_CLEANUP(struct ks_segment, ks_segment_close) makes ks_segment_closep() for KS_CLEANUP;
+ * NULL is skipped. */
 #define KS_DEFINE_CLEANUP(type, fn)                                                                \
     static inline KS_UNUSED void fn##p(type **pointer)                                             \
     {                                                                                              \
@@ -24,7 +27,8 @@
             fn(*pointer);                                                                          \
     }
 
-/* Yields the pointer and clears the variable, so that its cleanup finds NULL: the value now belongs to the receiver. */
+/* Yields the pointer and clears the variable, so that its cleanup finds NULL: the value now belongs
+ * to the receiver. */
 #define KS_TAKE(pointer)                                                                           \
     __extension__({                                                                                \
         __auto_type ks_taken_ = (pointer);                                                         \
@@ -41,11 +45,12 @@
 
 #define KS_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define KS_CONTAINER_OF(pointer, type, member)                                                     \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 #define KS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define KS_MAX(a, b) ((a) > (b) ? (a) : (b))
 
-/* What cannot happen. On in every build: stopping beats writing a wrong byte. Never for bytes from disk, wire or config. */
+/* What cannot happen. On in every build: stopping beats writing a wrong byte. Never for bytes from
+ * disk, wire or config. */
 #define KS_ASSERT(condition)                                                                       \
     ((condition) ? (void)0 : ks_assert_failed(#condition, __FILE__, __LINE__, __func__))
 

@@ -1,15 +1,17 @@
 /*
- * Every mutex has a rank; a thread may lock only a higher rank than any it holds (ks_mutex_lock asserts it).
- * Each row: rank, what it guards.
+ * Every mutex has a rank; a thread may lock only a higher rank than any it holds (ks_mutex_lock
+ * asserts it). Each row: rank, what it guards.
  */
 #ifndef KS_BASE_LOCK_RANK_H
 #define KS_BASE_LOCK_RANK_H
 
 enum ks_lock_rank {
-    KS_RANK_ENGINE = 10,       /* storage/engine: start, stop, thread list */
-    KS_RANK_REGISTRY = 20,     /* storage/registry: name and id tables, snapshot pointers */
-    KS_RANK_SHARD = 30,        /* storage/shard_log: one shard's append state, tail, segment list, waiters */
-    KS_RANK_PRODUCERS = 35,    /* storage/producers: nothing but a shard's table, below the shard's mutex */
+    KS_RANK_ENGINE = 10,   /* storage/engine: start, stop, thread list */
+    KS_RANK_REGISTRY = 20, /* storage/registry: name and id tables, snapshot pointers */
+    KS_RANK_SHARD =
+        30, /* storage/shard_log: one shard's append state, tail, segment list, waiters */
+    KS_RANK_PRODUCERS =
+        35, /* storage/producers: nothing but a shard's table, below the shard's mutex */
     KS_RANK_COMMIT_QUEUE = 40, /* storage/commit: batches waiting for a journal block */
     KS_RANK_CATALOG = 50,      /* storage/catalog: changes waiting for a commit */
     KS_RANK_FLUSH = 55,        /* storage/flush: the list of dirty shards */

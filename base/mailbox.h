@@ -1,7 +1,8 @@
 /*
- * A mailbox: other threads hand nodes to the thread that owns it, in order. A node is memory the sender has reserved
- * beforehand (inside the request it answers), so sending never fails, allocates or blocks on anything but a short lock.
- * The owner is woken once per burst, through an eventfd (production) or not at all (the simulation polls).
+ * A mailbox: other threads hand nodes to the thread that owns it, in order. A node is memory the
+ * sender has reserved beforehand (inside the request it answers), so sending never fails, allocates
+ * or blocks on anything but a short lock. The owner is woken once per burst, through an eventfd
+ * (production) or not at all (the simulation polls).
  */
 #ifndef KS_BASE_MAILBOX_H
 #define KS_BASE_MAILBOX_H
@@ -11,7 +12,7 @@
 #include "base/status.h"
 
 struct ks_mail {
-    struct ks_list link; /* [mailbox] zero-initialised when not under way */
+    struct ks_list link;                   /* [mailbox] zero-initialised when not under way */
     void (*deliver)(struct ks_mail *mail); /* runs on the owner's thread, from ks_mailbox_deliver */
 };
 
@@ -23,13 +24,16 @@ struct ks_mailbox {
 };
 
 /* with_event_fd: for a libevent loop to watch. Errors: KS_INTERNAL (no descriptor left). */
-enum ks_status ks_mailbox_init(struct ks_mailbox *box, bool with_event_fd, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_mailbox_init(
+    struct ks_mailbox *box, bool with_event_fd, struct ks_error *err) KS_MUST_USE;
 void ks_mailbox_fini(struct ks_mailbox *box); /* must be empty */
 /* Any thread. Wakes the owner if it is not already woken. */
 void ks_mailbox_send(struct ks_mailbox *box, struct ks_mail *mail);
-/* Any thread. Sends a whole list of ks_mail.link nodes with one wake-up; mails is empty afterwards. */
+/* Any thread. Sends a whole list of ks_mail.link nodes with one wake-up; mails is empty afterwards.
+ */
 void ks_mailbox_send_all(struct ks_mailbox *box, struct ks_list *mails);
-/* Owner only. Takes everything sent so far and calls deliver on each, without the lock; returns how many. */
+/* Owner only. Takes everything sent so far and calls deliver on each, without the lock; returns how
+ * many. */
 size_t ks_mailbox_deliver(struct ks_mailbox *box);
 
 #endif

@@ -1,4 +1,5 @@
-/* MD5 of partition keys, many at a time, through OpenSSL. Threads: one hasher belongs to one thread. */
+/* MD5 of partition keys, many at a time, through OpenSSL. Threads: one hasher belongs to one
+ * thread. */
 #ifndef KS_BASE_MD5_H
 #define KS_BASE_MD5_H
 
@@ -12,7 +13,8 @@ struct ks_md5;
 enum ks_status ks_md5_create(struct ks_md5 **out_md5, struct ks_error *err) KS_MUST_USE;
 void ks_md5_destroy(struct ks_md5 *md5);
 KS_DEFINE_CLEANUP(struct ks_md5, ks_md5_destroy)
-/* out_hashes[i] = MD5(keys[i]) as a 128-bit big-endian number (the Kinesis hash key). Errors: KS_INTERNAL. */
+/* out_hashes[i] = MD5(keys[i]) as a 128-bit big-endian number (the Kinesis hash key). Errors:
+ * KS_INTERNAL. */
 enum ks_status ks_md5_many(
     struct ks_md5 *md5, const struct ks_view *keys, size_t count, ks_u128 *out_hashes) KS_MUST_USE;
 

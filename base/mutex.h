@@ -2,10 +2,10 @@
 #ifndef KS_BASE_MUTEX_H
 #define KS_BASE_MUTEX_H
 
-#include <pthread.h>
-
 #include "base/defs.h"
 #include "base/lock_rank.h"
+
+#include <pthread.h>
 
 struct ks_mutex {
     pthread_mutex_t pthread;
@@ -20,7 +20,8 @@ void ks_mutex_init(struct ks_mutex *mu, enum ks_lock_rank rank);
 void ks_mutex_fini(struct ks_mutex *mu);
 void ks_mutex_lock(struct ks_mutex *mu);
 void ks_mutex_unlock(struct ks_mutex *mu);
-void ks_mutex_assert_held(struct ks_mutex *mu); /* by this thread; checks the rank bookkeeping only */
+void ks_mutex_assert_held(
+    struct ks_mutex *mu); /* by this thread; checks the rank bookkeeping only */
 
 void ks_cond_init(struct ks_cond *cond);
 void ks_cond_fini(struct ks_cond *cond);

@@ -1,4 +1,5 @@
-/* Repeatable random numbers from a seed (for the simulation and jitter) and true ones from the kernel (for ids). */
+/* Repeatable random numbers from a seed (for the simulation and jitter) and true ones from the
+ * kernel (for ids). */
 #ifndef KS_BASE_PRNG_H
 #define KS_BASE_PRNG_H
 

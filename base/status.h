@@ -1,6 +1,7 @@
 /*
  * The result of everything that can fail, and the text for the human.
- * A status maps to a Kinesis exception, an HTTP status and an exit code in one table, base/status.def.
+ * A status maps to a Kinesis exception, an HTTP status and an exit code in one table,
+ * base/status.def.
  */
 #ifndef KS_BASE_STATUS_H
 #define KS_BASE_STATUS_H
@@ -43,10 +44,11 @@ struct ks_error {
     }
 
 /*
- * Fills err (when not NULL) and returns status. Texts start in lower case, say first what failed, quote names in single
- * quotes, end without a full stop. A non-zero errnum appends ": strerror". Cut at 239 bytes, on a character boundary.
+ * Fills err (when not NULL) and returns status. Texts start in lower case, say first what failed,
+ * quote names in single quotes, end without a full stop. A non-zero errnum appends ": strerror".
+ * Cut at 239 bytes, on a character boundary.
  */
-enum ks_status ks_fail(struct ks_error *err, enum ks_status status, int errnum, const char *format, ...)
-    KS_PRINTF(4, 5);
+enum ks_status ks_fail(struct ks_error *err, enum ks_status status, int errnum, const char *format,
+    ...) KS_PRINTF(4, 5);
 
 #endif
