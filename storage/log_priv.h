@@ -49,7 +49,8 @@ struct ks_log {
     _Atomic uint64_t durable_sequence; /* written by the committer after the block is on disk; seq_cst. A durable close
                                           batch does not raise it: it sets durable_end */
     _Atomic bool durable_end;         /* the close batch is durable */
-    uint64_t durable_arrival_unix_ms; /* [mu] arrival of durable_sequence */
+    _Atomic uint64_t durable_arrival_unix_ms; /* arrival of durable_sequence, stored just before it: a reader may see the
+                                          newer one a moment early */
 
     uint64_t flushed_sequence;        /* [mu] the flushpoint's last sequence (end + 1 once the close batch is in) */
     uint64_t flushed_arrival_unix_ms; /* [mu] */

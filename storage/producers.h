@@ -44,7 +44,11 @@ void ks_producers_record(struct ks_producers *producers, uint64_t producer_id, c
 /* The newest batch of a producer; NULL if unknown. */
 const struct ks_producer_batch *ks_producers_last(const struct ks_producers *producers, uint64_t producer_id);
 
-/* The table as of last_sequence (no batch above it), for the flushpoint row. false: buffer's ceiling or memory. */
+/*
+ * The table as of last_sequence (no batch above it), for the flushpoint row. Take it when the bytes to flush are chosen,
+ * not when they are written: the list remembers few batches, and newer ones push out those at last_sequence.
+ * false: buffer's ceiling or memory.
+ */
 bool ks_producers_encode(const struct ks_producers *producers, uint64_t last_sequence, struct ks_buf *to) KS_MUST_USE;
 /* Errors: KS_CORRUPT; KS_NO_MEMORY. An empty view gives *out_producers = NULL. */
 enum ks_status ks_producers_decode(struct ks_view from, struct ks_producers **out_producers) KS_MUST_USE;
