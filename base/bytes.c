@@ -67,7 +67,7 @@ bool ks_cursor_view(struct ks_cursor *c, size_t bytes, struct ks_view *out)
     if (bytes > ks_cursor_left(c))
         return false;
     /* No arithmetic on a NULL pointer: an empty view may have one. */
-    *out = ks_view_of(c->data ? c->data + c->position : NULL, bytes);
+    *out = ks_view_of(bytes > 0 ? c->data + c->position : c->data, bytes);
     c->position += bytes;
     return true;
 }

@@ -17,7 +17,7 @@ uint32_t ks_crc32c_extend(uint32_t crc, const void *data, size_t bytes)
     const uint8_t *from = data;
     while (bytes > 0) {
         size_t part = KS_MIN(bytes, CRC_BYTES_MAX);
-        state = crc32_iscsi((unsigned char *)(uintptr_t)from, (int)part, state);
+        state = crc32_iscsi((unsigned char *)from, (int)part, state);
         from += part;
         bytes -= part;
     }

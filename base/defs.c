@@ -5,7 +5,7 @@
 
 void ks_assert_failed(const char *condition, const char *file, int line, const char *function)
 {
-    fprintf(stderr, "%s:%d: %s: assertion failed: %s\n", file, line, function, condition);
-    fflush(stderr);
+    (void)fprintf(stderr, "%s:%d: %s: assertion failed: %s\n", file, line, function, condition);
+    (void)fflush(stderr);
     abort();
 }

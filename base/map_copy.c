@@ -35,8 +35,8 @@ static void map_guard_handle(int signal_number, siginfo_t *info, void *context)
         siglongjmp(guard->back, 1);
     }
     /* Takes effect when this handler returns: the signal is blocked until then. */
-    signal(signal_number, SIG_DFL);
-    raise(signal_number);
+    (void)signal(signal_number, SIG_DFL);
+    (void)raise(signal_number);
 }
 
 void ks_map_guard_install(void)

@@ -66,7 +66,7 @@ enum ks_status ks_fail(
         length = snprintf(text, sizeof text, "%s", ks_status_info(status)->text);
     if (errnum != 0 && length >= 0 && (size_t)length < sizeof text) {
         char reason[128];
-        snprintf(text + length, sizeof text - (size_t)length, ": %s",
+        (void)snprintf(text + length, sizeof text - (size_t)length, ": %s",
             strerror_r(errnum, reason, sizeof reason));
     }
     error_text_trim(text);

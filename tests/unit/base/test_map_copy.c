@@ -71,7 +71,7 @@ START_TEST(threads_fault_without_disturbing_each_other)
     const uint8_t *map = map_of_truncated_file(4096);
     pthread_t threads[4];
     for (size_t i = 0; i < KS_COUNT_OF(threads); i++)
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, fault_often, (void *)(uintptr_t)map), 0);
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, fault_often, (void *)map), 0);
     for (size_t i = 0; i < KS_COUNT_OF(threads); i++) {
         void *wrong = NULL;
         ck_assert_int_eq(pthread_join(threads[i], &wrong), 0);
