@@ -17,6 +17,7 @@ enum ks_lock_rank {
     KS_RANK_FLUSH = 55,        /* storage/flush: the list of dirty shards */
     KS_RANK_FILES = 60,        /* storage/files: the file table and the pool */
     KS_RANK_SEGMENT = 65,      /* storage/segment: a segment's map and pins */
+    KS_RANK_MAPS = 67,         /* storage/segment: which maps exist, least recently used first */
     KS_RANK_JOURNAL = 70,      /* storage/journal: file table, budget */
     KS_RANK_INDEX = 75,        /* storage/index: the one writer */
     KS_RANK_READ_QUEUE = 80,   /* storage/read: jobs for the reader pool */

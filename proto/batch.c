@@ -243,32 +243,47 @@ static enum ks_status header_decode(struct ks_view header, struct ks_batch_heade
     return header_is_valid(h) ? KS_OK : KS_CORRUPT;
 }
 
-enum ks_status ks_batch_decode(struct ks_view stored, struct ks_batch_view *out_batch)
+enum ks_status ks_batch_decode_prefix(
+    struct ks_view prefix, struct ks_batch_header *out_header, size_t *out_stored_bytes)
 {
-    struct ks_cursor c = ks_cursor_over(stored.data, stored.bytes);
+    struct ks_cursor c = ks_cursor_over(prefix.data, prefix.bytes);
     uint8_t tag = 0;
     uint64_t batch_bytes = 0;
     if (!ks_cursor_u8(&c, &tag) || tag != TAG_SEGMENT_BATCH ||
-        !ks_cursor_varint(&c, &batch_bytes) || batch_bytes > KS_BATCH_STORED_BYTES_MAX ||
-        batch_bytes > ks_cursor_left(&c))
+        !ks_cursor_varint(&c, &batch_bytes) || batch_bytes > KS_BATCH_STORED_BYTES_MAX)
         return KS_CORRUPT;
     size_t stored_bytes = c.position + (size_t)batch_bytes;
-    c.bytes = stored_bytes;
+    c.bytes = KS_MIN(c.bytes, stored_bytes);
     uint8_t header_bytes = 0;
     struct ks_view header;
     if (!ks_cursor_u8(&c, &tag) || tag != TAG_BATCH_HEADER || !ks_cursor_u8(&c, &header_bytes) ||
         header_bytes > HEADER_BYTES_LIMIT || !ks_cursor_view(&c, header_bytes, &header))
         return KS_CORRUPT;
-    struct ks_batch_view batch = {
-        .stored = ks_view_of(stored.data, stored_bytes), .stored_bytes = stored_bytes};
-    enum ks_status st = header_decode(header, &batch.header);
+    struct ks_batch_header decoded;
+    enum ks_status st = header_decode(header, &decoded);
     if (st)
         return st;
-    if (header_batch_bytes(&batch.header) != batch_bytes ||
-        !ks_cursor_view(&c, batch.header.records_bytes, &batch.records))
+    if (header_batch_bytes(&decoded) != batch_bytes)
         return KS_CORRUPT;
-    struct ks_view padding = ks_view_of(stored.data + c.position, ks_cursor_left(&c));
-    if (!padding_is_canonical(padding))
+    *out_header = decoded;
+    *out_stored_bytes = stored_bytes;
+    return KS_OK;
+}
+
+enum ks_status ks_batch_decode(struct ks_view stored, struct ks_batch_view *out_batch)
+{
+    struct ks_batch_view batch = {.stored = {NULL, 0}};
+    enum ks_status st = ks_batch_decode_prefix(stored, &batch.header, &batch.stored_bytes);
+    if (st)
+        return st;
+    if (batch.stored_bytes > stored.bytes)
+        return KS_CORRUPT;
+    batch.stored = ks_view_of(stored.data, batch.stored_bytes);
+    size_t behind = (size_t)batch.header.records_bytes + batch.header.padding_bytes;
+    size_t at = batch.stored_bytes - behind;
+    batch.records = ks_view_of(stored.data + at, batch.header.records_bytes);
+    at += batch.header.records_bytes;
+    if (!padding_is_canonical(ks_view_of(stored.data + at, batch.header.padding_bytes)))
         return KS_CORRUPT;
     *out_batch = batch;
     return KS_OK;

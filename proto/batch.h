@@ -78,6 +78,14 @@ uint32_t ks_batch_padding_for(size_t unpadded_stored_bytes, size_t alignment);
  */
 enum ks_status ks_batch_decode(struct ks_view stored, struct ks_batch_view *out_batch) KS_MUST_USE;
 
+/*
+ * As ks_batch_decode, for a walk that skips from batch to batch: prefix holds the first bytes of a
+ * stored batch (KS_BATCH_PREFIX_BYTES_MAX of them are enough, fewer if the batch is shorter) and
+ * nothing behind the header is looked at. Errors: as there.
+ */
+enum ks_status ks_batch_decode_prefix(struct ks_view prefix, struct ks_batch_header *out_header,
+    size_t *out_stored_bytes) KS_MUST_USE;
+
 /* Walks a decoded batch: each record's form and checksum, their number, the body checksum. Errors:
  * KS_CORRUPT. */
 enum ks_status ks_batch_verify(const struct ks_batch_view *batch) KS_MUST_USE;

@@ -1,5 +1,6 @@
 /*
- * Segment files by id: "segments/XX/<16 hex digits>.seg", XX = the id's low byte. Folders are made at the first start; a file
+ * Segment files by id: "segments/XX/<16 hex digits>.seg", XX = bits 8 to 15 of the id (so that
+ * files made together share a folder to be synced). Folders are made at the first start; a file
  * is never renamed; its catalog row is committed before it is made; each reuse takes a new generation.
  *
  * Life: row POOL committed -> file made, directory synced -> in the pool -> taken by a log (generation + 1; the row
