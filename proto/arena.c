@@ -1,6 +1,7 @@
 #include "proto/arena.h"
 
 #include "base/alloc.h"
+#include "proto/wire.h"
 
 struct ks_arena_chunk {
     struct ks_arena_chunk *next;
@@ -116,10 +117,39 @@ char *ks_arena_strdup(struct ks_arena *arena, const char *text)
     return ks_arena_text(arena, ks_view_of_text(text));
 }
 
+/*
+ * protobuf-c hands out C strings and checks no encoding: a text with a zero inside would be cut,
+ * that is altered, without a word. So such a text is refused before.
+ */
+static bool texts_are_whole(
+    const ProtobufCMessageDescriptor *descriptor, struct ks_view packed, unsigned depth)
+{
+    KS_ASSERT(depth < 16); /* the depth of our own schema, which has no cycles */
+    struct ks_cursor c = ks_cursor_over(packed.data, packed.bytes);
+    struct ks_wire_field field;
+    while (ks_wire_next(&c, &field)) {
+        const ProtobufCFieldDescriptor *known =
+            field.type == KS_WIRE_BYTES
+                ? protobuf_c_message_descriptor_get_field(descriptor, field.number)
+                : NULL;
+        if (!known)
+            continue;
+        if (known->type == PROTOBUF_C_TYPE_STRING &&
+            (memchr(field.bytes.data, 0, field.bytes.bytes) || !ks_view_is_utf8(field.bytes)))
+            return false;
+        if (known->type == PROTOBUF_C_TYPE_MESSAGE &&
+            !texts_are_whole(known->descriptor, field.bytes, depth + 1))
+            return false;
+    }
+    return ks_cursor_left(&c) == 0;
+}
+
 ProtobufCMessage *ks_arena_unpack(
     struct ks_arena *arena, const ProtobufCMessageDescriptor *descriptor, struct ks_view packed)
 {
     static const uint8_t nothing[1] = {0};
+    if (!texts_are_whole(descriptor, packed, 0))
+        return NULL;
     return protobuf_c_message_unpack(
         descriptor, &arena->allocator, packed.bytes, packed.bytes ? packed.data : nothing);
 }

@@ -84,8 +84,36 @@ START_TEST(absent_and_empty_members_stay_apart)
 }
 END_TEST
 
+START_TEST(texts_that_a_c_string_cannot_hold_are_refused)
+{
+    static const struct {
+        const char *bytes;
+        size_t length;
+        bool is_good;
+    } rows[] = {{"\x0a\x03"
+                 "abc",
+                    5, true},
+        {"\x0a\x03"
+         "a\0c",
+            5, false},
+        {"\x0a\x02\xc3\xa4", 4, true}, {"\x0a\x02\xc3\xc3", 4, false},
+        {"\x1a\x03\x0a\x01\x00", 5, false},
+        {"\x1a\x03\x0a\x01"
+         "P",
+            5, true}};
+    struct ks_arena arena;
+    ks_arena_init(&arena, 65536);
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
+        ck_assert_int_eq(ks_arena_unpack(&arena, &kstream__create_stream_request__descriptor,
+                             ks_view_of(rows[i].bytes, rows[i].length)) != NULL,
+            rows[i].is_good);
+    ks_arena_fini(&arena);
+}
+END_TEST
+
 KS_SUITE("proto/arena")
 {
+    KS_TEST(texts_that_a_c_string_cannot_hold_are_refused);
     KS_TEST(blocks_are_aligned_and_apart);
     KS_TEST(the_ceiling_holds_and_a_reset_gives_everything_back);
     KS_TEST(a_full_memory_is_an_answer);
