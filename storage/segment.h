@@ -13,10 +13,9 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "storage/io.h"
+#include "storage/segment_format.h"
 
 struct ks_engine;
-
-#define KS_SEGMENT_HEADER_BYTES 4096u
 
 enum ks_segment_state { KS_SEGMENT_ACTIVE, KS_SEGMENT_SEALED, KS_SEGMENT_RETIRED };
 
@@ -39,6 +38,7 @@ struct ks_segment {
     uint64_t last_arrival_unix_ms; /* [log mutex] */
     uint64_t readable_bytes;       /* [log mutex] file offset behind the last flushed batch; header included; no footer */
     uint64_t allocated_bytes;      /* [flusher] */
+    uint64_t file_bytes;           /* [log mutex] sealed: the whole file, footer included */
     uint32_t batch_count;          /* [log mutex] */
     struct ks_index_entry *sparse; /* [log mutex] active only: an entry about every index_interval_bytes; may be NULL after a start */
     uint32_t sparse_count;
@@ -59,6 +59,11 @@ struct ks_segment_list {
     uint32_t capacity;
 };
 
+/* One reference for the caller; everything else is zero. NULL: no memory. */
+struct ks_segment *ks_segment_create(struct ks_engine *engine, uint64_t file_id, uint64_t generation, uint64_t log_id,
+    uint64_t first_sequence) KS_MUST_USE;
+/* The RETIRED row is durable: with the last reference the file is unmapped and given back (log mutex held). */
+void ks_segment_retire(struct ks_segment *segment);
 struct ks_segment *ks_segment_ref(struct ks_segment *segment);
 void ks_segment_unref(struct ks_segment *segment);
 /* The segment that holds sequence, or the first one behind it; NULL when all end before it. */
