@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 struct letter {
@@ -40,6 +43,24 @@ static bool is_woken(const struct ks_mailbox *box, int timeout_ms)
     return ready == 1;
 }
 
+/* How often the owner was woken since it last looked: the counter of the eventfd, without reading
+ * it empty. */
+static int wake_ups(const struct ks_mailbox *box)
+{
+    char path[64];
+    char line[128];
+    int count = -1;
+    (void)snprintf(path, sizeof path, "/proc/self/fdinfo/%d", box->event_fd);
+    FILE *info = fopen(path, "r");
+    ck_assert_ptr_nonnull(info);
+    while (fgets(line, sizeof line, info)) {
+        if (strncmp(line, "eventfd-count:", 14) == 0)
+            count = (int)strtol(line + 14, NULL, 16);
+    }
+    (void)fclose(info);
+    return count;
+}
+
 static void letters_init(struct letter *letters, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
@@ -58,6 +79,7 @@ START_TEST(mail_arrives_in_order_with_one_wake_up)
         for (size_t i = 0; i < 10; i++)
             ks_mailbox_send(&box, &letters[i].mail);
         ck_assert(is_woken(&box, 0));
+        ck_assert_int_eq(wake_ups(&box), 1);
         ck_assert_uint_eq(received[0], 0);
         ck_assert_uint_eq(ks_mailbox_deliver(&box), 10);
         ck_assert_uint_eq(received[0], 10);
