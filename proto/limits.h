@@ -43,7 +43,7 @@
 
 /* Names. */
 #define KS_STREAM_NAME_BYTES_MAX 128u      /* API, StreamName */
-#define KS_STREAM_ARN_BYTES_MAX 2048u      /* API, StreamARN */
+#define KS_STREAM_ARN_CHARACTERS_MAX 2048u /* API, StreamARN */
 #define KS_STREAM_ID_BYTES 24u             /* API, StreamId: 20 characters, '-', 3 characters */
 #define KS_SHARD_ID_BYTES_MAX 128u         /* API, ShardId */
 #define KS_SHARD_ITERATOR_BYTES_MAX 512u   /* API, ShardIterator */

@@ -171,9 +171,12 @@ static bool member_is_valid(struct ks_view member, enum ks_pattern pattern, size
 
 static bool stream_is_valid(const struct ks_put_stream *stream)
 {
-    return member_is_valid(stream->name, KS_PATTERN_NAME, KS_STREAM_NAME_BYTES_MAX) &&
-           member_is_valid(stream->arn, KS_PATTERN_STREAM_ARN, KS_STREAM_ARN_BYTES_MAX) &&
-           ks_view_is_utf8(stream->arn) &&
+    /* An ARN may hold other characters than ASCII, and its bound counts characters. */
+    if (stream->arn.data && (!ks_view_is_utf8(stream->arn) || ks_view_utf8_characters(stream->arn) >
+                                                                  KS_STREAM_ARN_CHARACTERS_MAX))
+        return false;
+    return member_is_valid(stream->arn, KS_PATTERN_STREAM_ARN, SIZE_MAX) &&
+           member_is_valid(stream->name, KS_PATTERN_NAME, KS_STREAM_NAME_BYTES_MAX) &&
            member_is_valid(stream->id, KS_PATTERN_STREAM_ID, KS_STREAM_ID_BYTES);
 }
 
