@@ -60,11 +60,15 @@ void ks_commit_destroy(struct ks_commit *commit);
 /* Behind the log's mutex, so that a log's batches queue in order. Never fails. */
 void ks_commit_enqueue(struct ks_commit *commit, struct ks_append *append);
 bool ks_commit_is_idle(struct ks_commit *commit);
+/* An empty block shall name the last durable LSN at once, not after a second of silence: clean stop. */
+void ks_commit_name_last(struct ks_commit *commit);
 struct ks_step *ks_commit_step(struct ks_commit *commit);
 
 /* --- journal.c --- */
 enum ks_status ks_journal_create(struct ks_engine *engine, struct ks_journal **out, struct ks_error *err) KS_MUST_USE;
 void ks_journal_destroy(struct ks_journal *journal);
+/* Makes further files in the background and removes what is too short, a piece at a time. */
+struct ks_step *ks_journal_step(struct ks_journal *journal);
 
 /* --- recovery.c: scans the journal, rebuilds tails, begins this run, writes its first block --- */
 enum ks_status ks_recovery_run(struct ks_engine *engine, struct ks_error *err) KS_MUST_USE;

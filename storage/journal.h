@@ -5,8 +5,8 @@
  * Life of a file: made (zeroed, dir synced) -> ready -> current -> full -> (every log's last sequence in it is covered by
  * a durable flushpoint or tombstone) -> ready again. LSNs are consecutive within a run and never reused.
  *
- * Threads: ks_journal_reserve/release/cover from any thread; block functions from the commit step only; prepare from the
- * files step.
+ * Threads: ks_journal_reserve/release/cover from any thread; block functions (journal_priv.h) from the commit step only;
+ * files are made by the journal step.
  */
 #ifndef KS_STORAGE_JOURNAL_H
 #define KS_STORAGE_JOURNAL_H
@@ -46,9 +46,10 @@ unsigned ks_journal_used_percent(struct ks_journal *journal);
 
 /* A durable flushpoint or tombstone covers log_id up to last_sequence: files left without a need become ready again. */
 void ks_journal_cover(struct ks_journal *journal, uint64_t log_id, uint64_t last_sequence);
-/* The lowest LSN still needed; tombstones below it can go. Logs that pin the oldest full file come first to the flusher. */
+/* The lowest LSN that lies in any file, recycled ones included: recovery may meet it, so only tombstones below it can go. */
 uint64_t ks_journal_oldest_lsn(struct ks_journal *journal);
-/* Calls each(arg, log_id) for the logs that keep the oldest file from being recycled. */
+/* Calls each(arg, log_id), without a lock, for the logs (256 at most) that keep the oldest file with a need from being
+ * recycled: they come first to the flusher. */
 void ks_journal_oldest_logs(struct ks_journal *journal, void (*each)(void *arg, uint64_t log_id), void *arg);
 
 /* The last LSN this run knows durable: goes into catalog commits, so that recovery can tell damage from a torn tail. */

@@ -1,0 +1,533 @@
+#include "base/alloc.h"
+#include "storage/journal_priv.h"
+
+#define FILE_BYTES_MIN (64u << 10)
+#define OWED_CAPACITY_MIN 64u
+#define OLDEST_LOGS_MAX 256u
+
+static struct ks_journal_file *file_of(struct ks_list *node)
+{
+    return KS_CONTAINER_OF(node, struct ks_journal_file, link);
+}
+
+/* ---- what a file owes ---- */
+
+static uint32_t owed_slot(const struct ks_journal_owed *rows, uint32_t capacity, uint64_t log_id)
+{
+    uint32_t slot = (uint32_t)((log_id * 0x9e3779b97f4a7c15ull) >> 32) & (capacity - 1);
+    while (rows[slot].log_id != 0 && rows[slot].log_id != log_id)
+        slot = (slot + 1) & (capacity - 1);
+    return slot;
+}
+
+static bool owed_grow(struct ks_journal_file *file)
+{
+    uint32_t capacity = file->owed_capacity ? file->owed_capacity * 2 : OWED_CAPACITY_MIN;
+    struct ks_journal_owed *rows = ks_calloc(capacity, sizeof *rows);
+    if (!rows)
+        return false;
+    for (uint32_t i = 0; i < file->owed_capacity; i++) {
+        if (file->owed[i].log_id != 0)
+            rows[owed_slot(rows, capacity, file->owed[i].log_id)] = file->owed[i];
+    }
+    ks_free(file->owed);
+    file->owed = rows;
+    file->owed_capacity = capacity;
+    return true;
+}
+
+void ks_journal_owe(struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence)
+{
+    if (file->owed_count + 1 > file->owed_capacity / 4 * 3 && !owed_grow(file) &&
+        file->owed_count + 1 >= file->owed_capacity) {
+        file->is_untracked = true; /* the batch has its sequence: from here on nothing may fail */
+        return;
+    }
+    struct ks_journal_owed *row = &file->owed[owed_slot(file->owed, file->owed_capacity, log_id)];
+    bool is_new = row->log_id == 0;
+    if (is_new || row->is_covered)
+        file->uncovered++;
+    file->owed_count += is_new;
+    row->log_id = log_id;
+    row->last_sequence = ks_max_u64(row->last_sequence, last_sequence);
+    row->is_covered = false;
+}
+
+static void file_cover(struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence)
+{
+    if (file->owed_capacity == 0)
+        return;
+    struct ks_journal_owed *row = &file->owed[owed_slot(file->owed, file->owed_capacity, log_id)];
+    if (row->log_id == 0 || row->is_covered || row->last_sequence > last_sequence)
+        return;
+    row->is_covered = true;
+    file->uncovered--;
+}
+
+static bool file_is_needed(const struct ks_journal_file *file)
+{
+    return file->uncovered > 0 || file->is_untracked;
+}
+
+static void file_forget(struct ks_journal_file *file)
+{
+    ks_free(file->owed);
+    file->owed = NULL;
+    file->owed_capacity = 0;
+    file->owed_count = 0;
+    file->uncovered = 0;
+    file->is_untracked = false;
+    file->used_bytes = KS_JOURNAL_FILE_HEADER_BYTES;
+}
+
+void ks_journal_file_free(struct ks_journal_file *file)
+{
+    if (!file)
+        return;
+
+    ks_file_close(file->file);
+    ks_free(file->owed);
+    ks_free(file);
+}
+
+/* ---- the budget ---- */
+
+static void journal_check(struct ks_journal *journal)
+{
+    ks_mutex_assert_held(&journal->mu);
+    KS_ASSERT(!journal->current || journal->current->used_bytes <= journal->current->bytes);
+    KS_ASSERT((journal->outstanding_bytes == 0) == (journal->largest_units == 0));
+    KS_ASSERT(journal->durable_lsn < journal->next_lsn);
+}
+
+/*
+ * What batches of at most largest bytes surely find in free bytes of one file: when the next one
+ * does not fit, less than largest are wasted.
+ */
+static uint64_t usable_bytes(uint64_t free_bytes, uint64_t largest_bytes)
+{
+    uint64_t waste = largest_bytes - KS_JOURNAL_BLOCK_ALIGN;
+    return free_bytes > waste ? free_bytes - waste : 0;
+}
+
+/* Of the current file and all ready ones but the spare, which the next start begins its run in. */
+static uint64_t journal_usable_bytes(struct ks_journal *journal, uint64_t largest_bytes)
+{
+    if (!journal->current)
+        return 0;
+    uint64_t usable =
+        usable_bytes(journal->current->bytes - journal->current->used_bytes, largest_bytes);
+    uint32_t left = journal->ready_count;
+    KS_LIST_FOR_EACH(node, &journal->ready)
+    {
+        if (--left == 0)
+            break;
+        usable += usable_bytes(file_of(node)->bytes - file_of(node)->used_bytes, largest_bytes);
+    }
+    return usable;
+}
+
+static void journal_take_ready(struct ks_journal *journal)
+{
+    journal->current = file_of(ks_list_pop(&journal->ready));
+    journal->ready_count--;
+}
+
+static void journal_add_ready(struct ks_journal *journal, struct ks_journal_file *file)
+{
+    file_forget(file);
+    if (file->bytes < journal->file_bytes) {
+        ks_list_push(&journal->remake, &file->link);
+        return;
+    }
+    ks_list_push(&journal->ready, &file->link);
+    journal->ready_count++;
+}
+
+/* In the order of filling, so that stale blocks never lie between needed ones. */
+bool ks_journal_recycle(struct ks_journal *journal)
+{
+    bool is_any = false;
+    while (!ks_list_is_empty(&journal->full)) {
+        struct ks_journal_file *oldest = file_of(journal->full.next);
+        if (file_is_needed(oldest))
+            break;
+        ks_list_remove(&oldest->link);
+        journal_add_ready(journal, oldest);
+        is_any = true;
+    }
+    if (is_any)
+        ks_engine_count(journal->engine, KS_COUNT_FILES_RECYCLED, 1);
+    return is_any;
+}
+
+/*
+ * A current file that nobody needs any more changes places with the spare: with few files it would
+ * otherwise stay too full for the next batch for ever, as only a batch makes the journal move on.
+ */
+static bool journal_rotate(struct ks_journal *journal)
+{
+    struct ks_journal_file *current = journal->current;
+    if (!current || journal->is_writing || journal->outstanding_bytes > 0 ||
+        journal->ready_count == 0 || file_is_needed(current) ||
+        current->used_bytes == KS_JOURNAL_FILE_HEADER_BYTES || !ks_list_is_empty(&journal->full))
+        return false;
+    journal_take_ready(journal);
+    journal_add_ready(journal, current);
+    return true;
+}
+
+enum ks_status ks_journal_reserve(
+    struct ks_journal *journal, uint32_t stored_bytes, uint64_t *out_reserved)
+{
+    uint64_t bytes = ks_journal_block_bytes(stored_bytes ? 1 : 0, stored_bytes);
+    if (bytes > journal->block_bytes_max ||
+        bytes > journal->file_bytes - KS_JOURNAL_FILE_HEADER_BYTES)
+        return KS_TOO_LARGE;
+    bool may_recycle = ks_catalog_commits(journal->engine->catalog) > 0;
+    uint32_t units = (uint32_t)(bytes / KS_JOURNAL_BLOCK_ALIGN);
+    KS_LOCK_SCOPE(&journal->mu);
+    uint32_t largest = KS_MAX(units, journal->largest_units);
+    uint64_t largest_bytes = (uint64_t)largest * KS_JOURNAL_BLOCK_ALIGN;
+    uint64_t needed = journal->outstanding_bytes + bytes;
+    if (journal_usable_bytes(journal, largest_bytes) < needed && may_recycle &&
+        !ks_journal_recycle(journal))
+        KS_IGNORE(journal_rotate(journal), "the room is looked at again");
+    if (journal_usable_bytes(journal, largest_bytes) < needed)
+        return KS_THROTTLED;
+    journal->outstanding[units]++;
+    journal->outstanding_bytes += bytes;
+    journal->largest_units = largest;
+    journal_check(journal);
+    *out_reserved = bytes;
+    return KS_OK;
+}
+
+static void journal_release(struct ks_journal *journal, uint64_t reserved_bytes)
+{
+    uint32_t units = (uint32_t)(reserved_bytes / KS_JOURNAL_BLOCK_ALIGN);
+    KS_ASSERT(journal->outstanding[units] > 0);
+    journal->outstanding[units]--;
+    journal->outstanding_bytes -= reserved_bytes;
+    while (journal->largest_units > 0 && journal->outstanding[journal->largest_units] == 0)
+        journal->largest_units--;
+}
+
+void ks_journal_release(struct ks_journal *journal, uint64_t reserved_bytes)
+{
+    if (reserved_bytes == 0)
+        return;
+    KS_LOCK_SCOPE(&journal->mu);
+    journal_release(journal, reserved_bytes);
+    journal_check(journal);
+}
+
+unsigned ks_journal_used_percent(struct ks_journal *journal)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    if (!journal->current)
+        return 0;
+    uint64_t used = journal->outstanding_bytes;
+    uint64_t total = journal->current->bytes;
+    if (file_is_needed(journal->current))
+        used += journal->current->used_bytes;
+    KS_LIST_FOR_EACH(node, &journal->full)
+    {
+        used += file_of(node)->bytes;
+        total += file_of(node)->bytes;
+    }
+    uint32_t left = journal->ready_count;
+    KS_LIST_FOR_EACH(node, &journal->ready)
+    {
+        if (--left == 0)
+            break;
+        total += file_of(node)->bytes;
+    }
+    return (unsigned)ks_min_u64(100, used * 100 / total);
+}
+
+void ks_journal_cover(struct ks_journal *journal, uint64_t log_id, uint64_t last_sequence)
+{
+    bool may_recycle = ks_catalog_commits(journal->engine->catalog) > 0;
+    bool is_recycled = false;
+    {
+        KS_LOCK_SCOPE(&journal->mu);
+        if (journal->current)
+            file_cover(journal->current, log_id, last_sequence);
+        KS_LIST_FOR_EACH(node, &journal->full)
+        file_cover(file_of(node), log_id, last_sequence);
+        is_recycled = may_recycle && ks_journal_recycle(journal);
+    }
+    if (is_recycled)
+        ks_wake_set(&journal->wake); /* a short one is to be replaced */
+}
+
+uint64_t ks_journal_oldest_lsn(struct ks_journal *journal)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    uint64_t oldest = journal->next_lsn;
+    struct ks_list *lists[] = {&journal->full, &journal->ready, &journal->remake};
+    for (size_t i = 0; i < KS_COUNT_OF(lists); i++) {
+        KS_LIST_FOR_EACH(node, lists[i])
+        {
+            if (file_of(node)->first_lsn > 0)
+                oldest = ks_min_u64(oldest, file_of(node)->first_lsn);
+        }
+    }
+    if (journal->current && journal->current->first_lsn > 0)
+        oldest = ks_min_u64(oldest, journal->current->first_lsn);
+    return oldest;
+}
+
+static uint32_t file_uncovered_logs(
+    const struct ks_journal_file *file, uint64_t ids[OLDEST_LOGS_MAX])
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < file->owed_capacity && count < OLDEST_LOGS_MAX; i++) {
+        if (file->owed[i].log_id != 0 && !file->owed[i].is_covered)
+            ids[count++] = file->owed[i].log_id;
+    }
+    return count;
+}
+
+void ks_journal_oldest_logs(
+    struct ks_journal *journal, void (*each)(void *arg, uint64_t log_id), void *arg)
+{
+    uint64_t ids[OLDEST_LOGS_MAX];
+    uint32_t count = 0;
+    {
+        KS_LOCK_SCOPE(&journal->mu);
+        if (!ks_list_is_empty(&journal->full))
+            count = file_uncovered_logs(file_of(journal->full.next), ids);
+        else if (journal->current)
+            count = file_uncovered_logs(journal->current, ids);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        each(arg, ids[i]);
+}
+
+uint64_t ks_journal_durable_lsn(struct ks_journal *journal)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    return journal->durable_lsn;
+}
+
+uint64_t ks_journal_run_id(struct ks_journal *journal)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    return journal->run_id;
+}
+
+/* ---- blocks ---- */
+
+uint64_t ks_journal_room(struct ks_journal *journal)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    KS_ASSERT(journal->current);
+    return journal->current->bytes - journal->current->used_bytes;
+}
+
+void ks_journal_advance(struct ks_journal *journal)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    KS_ASSERT(!journal->is_writing);
+    KS_ASSERT(journal->ready_count >= 2); /* the budget said so, and the spare stays */
+    ks_list_push(&journal->full, &journal->current->link);
+    journal_take_ready(journal);
+    journal_check(journal);
+}
+
+void ks_journal_place(struct ks_journal *journal, const struct ks_journal_entry *entries,
+    uint32_t entry_count, uint64_t payload_bytes, struct ks_journal_placed *out_placed)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    struct ks_journal_file *file = journal->current;
+    uint64_t bytes = ks_journal_block_bytes(entry_count, payload_bytes);
+    KS_ASSERT(!journal->is_writing);
+    KS_ASSERT(bytes <= file->bytes - file->used_bytes);
+    *out_placed = (struct ks_journal_placed){.file = file,
+        .offset = file->used_bytes,
+        .bytes = bytes,
+        .header = {.run_id = journal->run_id,
+            .lsn = journal->next_lsn++,
+            .durable_lsn = journal->durable_lsn,
+            .entry_count = entry_count,
+            .payload_bytes = (uint32_t)payload_bytes}};
+    memcpy(out_placed->header.uuid, journal->uuid, sizeof journal->uuid);
+    if (file->used_bytes == KS_JOURNAL_FILE_HEADER_BYTES)
+        file->first_lsn = out_placed->header.lsn; /* what was stale in it is unreachable now */
+    file->used_bytes += bytes;
+    journal->is_writing = true;
+    for (uint32_t i = 0; i < entry_count; i++)
+        ks_journal_owe(file, entries[i].log_id, entries[i].last_sequence);
+    if (entry_count == 0) {
+        journal_check(journal);
+        return;
+    }
+    for (uint32_t i = 0; i < entry_count; i++)
+        journal_release(journal, ks_journal_block_bytes(1, entries[i].bytes));
+    journal_check(journal);
+}
+
+enum ks_status ks_journal_write(struct ks_journal_placed *placed,
+    const struct ks_journal_entry *entries, uint8_t *block, struct ks_error *err)
+{
+    struct ks_journal_block_header *header = &placed->header;
+    const uint8_t *payload = block + ks_journal_head_bytes(header->entry_count);
+    header->payload_crc =
+        ks_journal_payload_crc(header, ks_view_of(payload, header->payload_bytes));
+    ks_journal_head_encode(header, entries, block);
+    return ks_file_write_one(
+        placed->file->file, block, placed->bytes, placed->offset, KS_WRITE_DURABLE, err);
+}
+
+void ks_journal_done(
+    struct ks_journal *journal, const struct ks_journal_placed *placed, bool is_durable)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    KS_ASSERT(journal->is_writing);
+    journal->is_writing = false;
+    if (!is_durable)
+        return;
+    KS_ASSERT(placed->header.lsn > journal->durable_lsn);
+    journal->durable_lsn = placed->header.lsn;
+    journal_check(journal);
+}
+
+/* ---- life ---- */
+
+/* An eighth of the file system at most, two files at least. */
+static enum ks_status journal_size(struct ks_journal *journal, struct ks_error *err)
+{
+    const struct ks_engine_limits *limits = &journal->engine->options.limits;
+    struct ks_fs_info fs;
+    enum ks_status st = ks_io_fs_info(journal->io, &fs, err);
+    if (st)
+        return st;
+    uint64_t all = limits->journal_bytes;
+    if (fs.total_bytes > 0)
+        all = ks_min_u64(all, fs.total_bytes / 8);
+    uint64_t bytes = ks_min_u64(limits->journal_file_bytes, all / 2);
+    bytes = ks_max_u64(bytes, ks_min_u64(FILE_BYTES_MIN, limits->journal_file_bytes));
+    bytes -= bytes % KS_JOURNAL_BLOCK_ALIGN;
+    if (bytes < 4 * KS_JOURNAL_BLOCK_ALIGN)
+        return ks_fail(err, KS_INVALID, 0, "journal files of %llu bytes are too small",
+            (unsigned long long)bytes);
+    journal->file_bytes = bytes;
+    journal->files_target = ks_max_u64(2, all / bytes);
+    journal->block_bytes_max = limits->block_bytes_max;
+    journal->block_bytes_max -= journal->block_bytes_max % KS_JOURNAL_BLOCK_ALIGN;
+    return KS_OK;
+}
+
+enum ks_status ks_journal_create(
+    struct ks_engine *engine, struct ks_journal **out, struct ks_error *err)
+{
+    struct ks_journal *journal = ks_zalloc(sizeof *journal);
+    if (!journal)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot open the journal");
+    journal->engine = engine;
+    journal->io = engine->options.io;
+    journal->next_lsn = 1;
+    ks_mutex_init(&journal->mu, KS_RANK_JOURNAL);
+    ks_list_init(&journal->ready);
+    ks_list_init(&journal->full);
+    ks_list_init(&journal->remake);
+    ks_journal_step_init(journal);
+    enum ks_status st = journal_size(journal, err);
+    if (!st) {
+        journal->outstanding = ks_calloc(
+            journal->block_bytes_max / KS_JOURNAL_BLOCK_ALIGN + 1, sizeof *journal->outstanding);
+        if (!journal->outstanding)
+            st = ks_fail(err, KS_NO_MEMORY, 0, "cannot open the journal");
+    }
+    if (st) {
+        ks_journal_destroy(journal);
+        return st;
+    }
+    *out = journal;
+    return KS_OK;
+}
+
+void ks_journal_destroy(struct ks_journal *journal)
+{
+    if (!journal)
+        return;
+    struct ks_list *lists[] = {&journal->full, &journal->ready, &journal->remake};
+    for (size_t i = 0; i < KS_COUNT_OF(lists); i++) {
+        struct ks_list *node;
+        while ((node = ks_list_pop(lists[i])) != NULL)
+            ks_journal_file_free(file_of(node));
+    }
+    ks_journal_file_free(journal->current);
+    ks_journal_making_free(journal);
+    ks_free(journal->outstanding);
+    ks_wake_fini(&journal->wake);
+    ks_mutex_fini(&journal->mu);
+    ks_free(journal);
+}
+
+void ks_journal_adopt(struct ks_journal *journal, struct ks_journal_file *file, bool is_full)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    journal->file_count++;
+    journal->number_high = ks_max_u64(journal->number_high, file->number);
+    if (is_full)
+        ks_list_push(&journal->full, &file->link);
+    else
+        journal_add_ready(journal, file);
+}
+
+/*
+ * A ready file; else a new short one; else, on a full disk, the oldest file that nobody needs: this
+ * run's durable commit of its run id proves that the catalog which says so is on disk.
+ */
+static enum ks_status journal_first_file(
+    struct ks_journal *journal, struct ks_journal_file **out_file, struct ks_error *err)
+{
+    if (journal->ready_count > 0) {
+        journal_take_ready(journal);
+        *out_file = KS_TAKE(journal->current);
+        return KS_OK;
+    }
+    uint64_t bytes =
+        ks_min_u64(journal->file_bytes, journal->engine->options.limits.journal_first_file_bytes);
+    bytes = ks_max_u64(bytes - bytes % KS_JOURNAL_BLOCK_ALIGN, 4 * KS_JOURNAL_BLOCK_ALIGN);
+    enum ks_status st = ks_journal_make_now(journal, bytes, out_file, err);
+    if (!st)
+        journal->file_count++;
+    if (st != KS_STORAGE_FULL || ks_list_is_empty(&journal->full) ||
+        file_is_needed(file_of(journal->full.next)))
+        return st;
+    *out_file = file_of(ks_list_pop(&journal->full));
+    file_forget(*out_file);
+    return KS_OK;
+}
+
+enum ks_status ks_journal_start(
+    struct ks_journal *journal, const struct ks_journal_start *start, struct ks_error *err)
+{
+    memcpy(journal->uuid, start->uuid, sizeof journal->uuid);
+    journal->run_id = start->run_id;
+    journal->next_lsn = start->first_lsn;
+    struct ks_journal_file *file = NULL;
+    enum ks_status st = journal_first_file(journal, &file, err);
+    if (st)
+        return st;
+    journal->current = file;
+    KS_AUTO_FREE uint8_t *block = ks_aligned_alloc(KS_JOURNAL_BLOCK_ALIGN, KS_JOURNAL_BLOCK_ALIGN);
+    if (!block)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot begin the journal");
+    memset(block, 0, KS_JOURNAL_BLOCK_ALIGN);
+    struct ks_journal_placed placed;
+    ks_journal_place(journal, NULL, 0, 0, &placed);
+    if (!start->is_continued) {
+        placed.header.flags = KS_JOURNAL_FIRST_OF_RUN;
+        placed.header.predecessor_run = start->predecessor_run;
+        placed.header.predecessor_lsn = start->predecessor_lsn;
+        placed.header.predecessor_crc = start->predecessor_crc;
+    }
+    st = ks_journal_write(&placed, NULL, block, err);
+    ks_journal_done(journal, &placed, st == KS_OK);
+    return st;
+}

@@ -1,0 +1,375 @@
+/*
+ * A log's life and its appends. ks_log_append takes every resource, then gives the batch its
+ * sequence and queues it, all under the log's mutex, so that batches reach the committer in order.
+ * Reads are in read.c, flushing in flush.c.
+ */
+#include "base/alloc.h"
+#include "storage/engine_priv.h"
+#include "storage/log_priv.h"
+
+/* A segment's header and the footer it may need; half of a segment is always left for batches. */
+#define SEGMENT_SHARE 2u
+
+void ks_log_check(const struct ks_log *log)
+{
+    uint64_t durable = atomic_load(&log->durable_sequence);
+    KS_ASSERT(durable < log->next_sequence);
+    KS_ASSERT(log->flushed_sequence <= log->next_sequence);
+    KS_ASSERT(log->state != KS_LOG_CLOSED || atomic_load(&log->durable_end));
+}
+
+enum ks_status ks_log_create(struct ks_engine *engine, uint64_t log_id,
+    const struct ks_log_identity *identity, struct ks_log **out_log, struct ks_error *err)
+{
+    KS_AUTO_FREE struct ks_log *log = ks_zalloc(sizeof *log);
+    KS_AUTO_FREE struct ks_log_identity *copy = ks_memdup(identity, sizeof *identity);
+    if (!log || !copy)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot open log %llu", (unsigned long long)log_id);
+    log->log_id = log_id;
+    log->engine = engine;
+    log->identity = KS_TAKE(copy);
+    atomic_init(&log->refs, 1);
+    ks_mutex_init(&log->mu, KS_RANK_SHARD);
+    log->state = KS_LOG_OPEN;
+    log->next_sequence = 1;
+    ks_tail_init(&log->tail, &engine->tail_budget, engine->options.limits.tail_chunk_bytes);
+    *out_log = KS_TAKE(log);
+    return KS_OK;
+}
+
+struct ks_log *ks_log_ref(struct ks_log *log)
+{
+    uint32_t before = atomic_fetch_add_explicit(&log->refs, 1, memory_order_relaxed);
+    KS_ASSERT(before > 0);
+    return log;
+}
+
+void ks_log_unref(struct ks_log *log)
+{
+    if (!log)
+        return;
+    uint32_t before = atomic_fetch_sub_explicit(&log->refs, 1, memory_order_acq_rel);
+    KS_ASSERT(before > 0);
+    if (before > 1)
+        return;
+    KS_ASSERT(!ks_list_is_linked(&log->flush_link));
+    ks_tail_fini(&log->tail);
+    ks_producers_destroy(log->producers);
+    ks_segment_list_fini(&log->segments);
+    ks_mutex_fini(&log->mu);
+    ks_free((void *)(uintptr_t)log->identity);
+    ks_free(log);
+}
+
+uint64_t ks_log_id(const struct ks_log *log)
+{
+    return log->log_id;
+}
+
+static enum ks_status fail_producer(
+    const struct ks_append *append, enum ks_status status, uint64_t expected, struct ks_error *err)
+{
+    if (status == KS_PRODUCER_GAP)
+        return ks_fail(err, status, 0, "producer sequence %llu leaves a gap, %llu is expected",
+            (unsigned long long)append->producer_sequence, (unsigned long long)expected);
+    return ks_fail(err, status, 0, "%s: producer %llu, sequence %llu", ks_status_info(status)->text,
+        (unsigned long long)append->producer_id, (unsigned long long)append->producer_sequence);
+}
+
+/* KS_OK: go on, or it is a duplicate with its first result. mu held. */
+static enum ks_status append_judge(
+    struct ks_log *log, struct ks_append *append, struct ks_error *err)
+{
+    if (append->producer_id == 0)
+        return KS_OK;
+    struct ks_producer_batch first;
+    enum ks_status status;
+    uint64_t expected;
+    switch (ks_producers_judge(log->producers, append->producer_id, append->producer_sequence,
+        append->is_producer_first, append->record_count, append->body_crc, &first, &status,
+        &expected)) {
+    case KS_PRODUCER_REFUSE:
+        return fail_producer(append, status, expected, err);
+    case KS_PRODUCER_DUPLICATE:
+        append->is_duplicate = true;
+        append->first_sequence = first.first_sequence;
+        append->last_sequence = first.first_sequence + first.record_count - 1;
+        append->arrival_unix_ms = first.arrival_unix_ms;
+        return KS_OK;
+    case KS_PRODUCER_ACCEPT:
+        break;
+    }
+    return KS_OK;
+}
+
+static enum ks_status append_check_engine(struct ks_engine *engine, struct ks_error *err)
+{
+    if (atomic_load(&engine->is_poisoned))
+        return ks_fail(err, KS_POISONED, 0, "the broker stopped after a failed write");
+    if (atomic_load(&engine->is_stopping))
+        return ks_fail(err, KS_STOPPING, 0, "the broker is stopping");
+    return KS_OK;
+}
+
+/* mu held. May a new batch come, routed as it was? */
+static enum ks_status append_check_log(
+    const struct ks_log *log, const struct ks_append *append, struct ks_error *err)
+{
+    switch (log->state) {
+    case KS_LOG_OPEN:
+        break;
+    case KS_LOG_CLOSING:
+    case KS_LOG_CLOSED:
+        return ks_fail(err, KS_SHARD_CLOSED, 0, "shard is closed");
+    case KS_LOG_DELETED:
+        return ks_fail(err, KS_NOT_FOUND, 0, "stream is deleted");
+    }
+    if (append->routing_epoch != 0 && append->routing_epoch != log->routing_epoch)
+        return ks_fail(err, KS_ROUTING_CHANGED, 0, "routing has changed to epoch %llu",
+            (unsigned long long)log->routing_epoch);
+    return KS_OK;
+}
+
+static enum ks_status append_header(const struct ks_log *log, struct ks_append *append,
+    struct ks_batch_header *out_header, struct ks_error *err)
+{
+    const struct ks_engine_limits *limits = &log->engine->options.limits;
+    *out_header = (struct ks_batch_header){.log_id = log->log_id,
+        .record_count = append->record_count,
+        .records_bytes = (uint32_t)append->records.bytes,
+        .body_crc = append->body_crc,
+        .kind = KS_BATCH_DATA};
+    if (append->producer_id != 0) {
+        out_header->producer_id = append->producer_id;
+        out_header->producer_sequence = append->producer_sequence;
+        out_header->flags = append->is_producer_first ? KS_BATCH_FLAG_FIRST : 0;
+    }
+    uint64_t bytes_max =
+        ks_min_u64(KS_BATCH_STORED_BYTES_MAX, limits->segment_bytes / SEGMENT_SHARE);
+    size_t bytes = append->records.bytes > KS_BATCH_RECORDS_BYTES_MAX
+                       ? SIZE_MAX
+                       : ks_batch_stored_bytes(out_header);
+    if (bytes > bytes_max)
+        return ks_fail(err, KS_TOO_LARGE, 0, "a batch of %zu bytes of records is too large",
+            append->records.bytes);
+    append->stored_bytes = (uint32_t)bytes;
+    return KS_OK;
+}
+
+/* mu held. Everything that can be refused; on failure nothing is held. */
+static enum ks_status append_reserve(
+    struct ks_log *log, struct ks_append *append, struct ks_error *err)
+{
+    struct ks_journal *journal = log->engine->journal;
+    if (append->producer_id != 0 && !log->producers) {
+        enum ks_status st = ks_producers_create(&log->producers);
+        if (st)
+            return ks_fail(err, st, 0, "cannot remember a producer");
+    }
+    if (append->producer_id != 0) {
+        enum ks_status st = ks_producers_reserve(log->producers, append->producer_id);
+        if (st)
+            return ks_fail(err, st, 0, "cannot remember a producer");
+    }
+    enum ks_status st = ks_journal_reserve(journal, append->stored_bytes, &append->reserved_bytes);
+    if (st == KS_TOO_LARGE)
+        return ks_fail(
+            err, st, 0, "a batch of %u bytes fits no journal block", append->stored_bytes);
+    if (st) {
+        ks_wake_set(ks_flush_step(log->engine->flush)->wake);
+        return ks_fail(err, st, 0, "the journal is full, try again later");
+    }
+    st = ks_tail_reserve(&log->tail, append->stored_bytes, false);
+    if (st) {
+        ks_journal_release(journal, append->reserved_bytes);
+        append->reserved_bytes = 0;
+        ks_wake_set(ks_flush_step(log->engine->flush)->wake);
+        return ks_fail(err, st, 0, "too much data waits in memory, try again later");
+    }
+    return KS_OK;
+}
+
+/* mu held, everything reserved: from here on nothing can fail but the disk. */
+static void append_store(
+    struct ks_log *log, struct ks_append *append, struct ks_batch_header *header)
+{
+    struct ks_engine *engine = log->engine;
+    uint64_t wall = ks_clock_unix_ms(engine->options.clock);
+    header->first_sequence = log->next_sequence;
+    header->arrival_unix_ms = ks_max_u64(log->last_arrival_unix_ms, wall);
+    append->first_sequence = header->first_sequence;
+    append->last_sequence = ks_batch_last_sequence(header);
+    append->arrival_unix_ms = header->arrival_unix_ms;
+    uint8_t *to = ks_tail_append(&log->tail, append->stored_bytes, append->first_sequence,
+        append->last_sequence, &append->chunk, &append->chunk_offset);
+    size_t prefix = ks_batch_encode_prefix(header, to);
+    KS_ASSERT(prefix + append->records.bytes == append->stored_bytes);
+    memcpy(to + prefix, append->records.data, append->records.bytes);
+    if (append->producer_id != 0) {
+        struct ks_producer_batch batch = {.sequence = append->producer_sequence,
+            .first_sequence = append->first_sequence,
+            .arrival_unix_ms = append->arrival_unix_ms,
+            .record_count = append->record_count,
+            .body_crc = append->body_crc};
+        ks_producers_record(log->producers, append->producer_id, &batch);
+    }
+    log->next_sequence = append->last_sequence + 1;
+    log->last_arrival_unix_ms = append->arrival_unix_ms;
+    if (log->tail_since_mono_ns == 0)
+        log->tail_since_mono_ns = ks_max_u64(1, ks_clock_mono_ns(engine->options.clock));
+    ks_engine_count(engine, KS_COUNT_APPENDED_RECORDS, append->record_count);
+    ks_engine_count(engine, KS_COUNT_APPENDED_BYTES, append->stored_bytes);
+    ks_flush_note(engine->flush, log);
+}
+
+enum ks_status ks_log_append(struct ks_log *log, struct ks_append *append, struct ks_error *err)
+{
+    KS_ASSERT(append->record_count > 0 && append->records.bytes > 0);
+    struct ks_engine *engine = log->engine;
+    append->status = KS_INTERNAL;
+    append->is_duplicate = false;
+    append->chunk = NULL;
+    append->reserved_bytes = 0;
+    struct ks_batch_header header;
+    enum ks_status st = append_header(log, append, &header, err);
+    if (st)
+        return st;
+    KS_LOCK_SCOPE(&log->mu);
+    /* Under the mutex: who stops the engine and then takes each log's mutex once knows that nothing
+     * comes after. */
+    st = append_check_engine(engine, err);
+    if (st)
+        return st;
+    if (log->state != KS_LOG_DELETED)
+        st = append_judge(log, append, err); /* a duplicate is answered even by a closed log */
+    if (st && log->state == KS_LOG_OPEN)
+        return st;
+    if (st || !append->is_duplicate) {
+        enum ks_status closed = append_check_log(log, append, err);
+        if (st || closed)
+            return closed ? closed : st;
+        st = append_reserve(log, append, err);
+        if (st)
+            return st;
+        append_store(log, append, &header);
+        ks_log_check(log);
+    } else {
+        ks_engine_count(engine, KS_COUNT_DUPLICATES, 1);
+    }
+    /* A duplicate waits its turn in the queue: its first self may not be durable yet. */
+    append->log = ks_log_ref(log);
+    ks_commit_enqueue(engine->commit, append);
+    return KS_OK;
+}
+
+enum ks_status ks_log_producer_state(
+    struct ks_log *log, uint64_t producer_id, struct ks_producer_state *out, struct ks_error *err)
+{
+    KS_LOCK_SCOPE(&log->mu);
+    if (log->state == KS_LOG_DELETED)
+        return ks_fail(err, KS_NOT_FOUND, 0, "stream is deleted");
+    const struct ks_producer_batch *last = ks_producers_last(log->producers, producer_id);
+    if (!last)
+        return ks_fail(err, KS_PRODUCER_UNKNOWN, 0, "producer %llu is not known to this shard",
+            (unsigned long long)producer_id);
+    *out = (struct ks_producer_state){.sequence = last->sequence,
+        .first_sequence = last->first_sequence,
+        .record_count = last->record_count,
+        .body_crc = last->body_crc};
+    return KS_OK;
+}
+
+/* ---- recovery ---- */
+
+/* mu held. Behind what the log has, whatever the memory budget says: it is durable, it must be
+ * served. */
+static enum ks_status log_replay_bytes(
+    struct ks_log *log, const struct ks_batch_view *batch, struct ks_error *err)
+{
+    const struct ks_batch_header *header = &batch->header;
+    uint64_t last = ks_batch_last_sequence(header);
+    enum ks_status st = ks_tail_reserve(&log->tail, (uint32_t)batch->stored_bytes, true);
+    if (!st && header->producer_id != 0 && !log->producers)
+        st = ks_producers_create(&log->producers);
+    if (!st && header->producer_id != 0)
+        st = ks_producers_reserve(log->producers, header->producer_id);
+    if (st)
+        return ks_fail(
+            err, st, 0, "no memory to recover log %llu", (unsigned long long)log->log_id);
+    struct ks_tail_chunk *chunk;
+    uint32_t offset;
+    uint8_t *to = ks_tail_append(
+        &log->tail, (uint32_t)batch->stored_bytes, header->first_sequence, last, &chunk, &offset);
+    memcpy(to, batch->stored.data, batch->stored_bytes);
+    ks_tail_chunk_unref(chunk);
+    if (header->producer_id != 0) {
+        struct ks_producer_batch known = {.sequence = header->producer_sequence,
+            .first_sequence = header->first_sequence,
+            .arrival_unix_ms = header->arrival_unix_ms,
+            .record_count = header->record_count,
+            .body_crc = header->body_crc};
+        ks_producers_record(log->producers, header->producer_id, &known);
+    }
+    log->last_arrival_unix_ms = ks_max_u64(log->last_arrival_unix_ms, header->arrival_unix_ms);
+    if (header->kind == KS_BATCH_CLOSE) {
+        log->state = KS_LOG_CLOSED;
+        atomic_store(&log->durable_end, true);
+    } else {
+        log->next_sequence = last + 1;
+        atomic_store(&log->durable_arrival_unix_ms, header->arrival_unix_ms);
+        atomic_store(&log->durable_sequence, last);
+    }
+    if (log->tail_since_mono_ns == 0)
+        log->tail_since_mono_ns = ks_max_u64(1, ks_clock_mono_ns(log->engine->options.clock));
+    ks_flush_note(log->engine->flush, log);
+    ks_log_check(log);
+    return KS_OK;
+}
+
+enum ks_status ks_log_replay(struct ks_log *log, struct ks_view stored, struct ks_error *err)
+{
+    KS_LOCK_SCOPE(&log->mu);
+    struct ks_batch_view batch;
+    enum ks_status st = ks_batch_decode(stored, &batch);
+    if (st)
+        return ks_fail(
+            err, st, 0, "a batch of log %llu cannot be read", (unsigned long long)log->log_id);
+    if (batch.header.log_id != log->log_id || batch.header.first_sequence != log->next_sequence ||
+        log->state != KS_LOG_OPEN)
+        return ks_fail(err, KS_CORRUPT, 0,
+            "journal and catalog disagree: log %llu goes on at %llu, a batch of log %llu at %llu",
+            (unsigned long long)log->log_id, (unsigned long long)log->next_sequence,
+            (unsigned long long)batch.header.log_id,
+            (unsigned long long)batch.header.first_sequence);
+    return log_replay_bytes(log, &batch, err);
+}
+
+enum ks_status ks_log_replay_damage(
+    struct ks_log *log, uint64_t first_sequence, uint64_t last_sequence, struct ks_error *err)
+{
+    KS_LOCK_SCOPE(&log->mu);
+    if (first_sequence != log->next_sequence || last_sequence < first_sequence ||
+        last_sequence > KS_SEQUENCE_MAX || log->state != KS_LOG_OPEN)
+        return ks_fail(err, KS_CORRUPT, 0, "log %llu cannot lack %llu to %llu",
+            (unsigned long long)log->log_id, (unsigned long long)first_sequence,
+            (unsigned long long)last_sequence);
+    /* A batch counts its ordinals in 32 bits; a longer stretch is several. */
+    while (first_sequence <= last_sequence) {
+        uint64_t count = ks_min_u64(last_sequence - first_sequence + 1, UINT32_MAX);
+        struct ks_batch_header header = {.log_id = log->log_id,
+            .first_sequence = first_sequence,
+            .arrival_unix_ms = log->last_arrival_unix_ms,
+            .record_count = (uint32_t)count,
+            .kind = KS_BATCH_DAMAGED};
+        uint8_t stored[KS_BATCH_PREFIX_BYTES_MAX];
+        size_t bytes = ks_batch_encode_prefix(&header, stored);
+        struct ks_batch_view batch;
+        enum ks_status st = ks_batch_decode(ks_view_of(stored, bytes), &batch);
+        KS_ASSERT(st == KS_OK); /* our own bytes */
+        st = log_replay_bytes(log, &batch, err);
+        if (st)
+            return st;
+        first_sequence += count;
+    }
+    return KS_OK;
+}
