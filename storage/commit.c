@@ -270,8 +270,8 @@ static void commit_run(void *self)
 #ifdef KS_PLANTED_BUG_ACK_BEFORE_SYNC
     group_complete(commit, KS_OK);
 #endif
-    commit->status = ks_journal_write(
-        commit->engine->journal, &commit->placed, commit->entries, commit->block, &commit->error);
+    commit->status =
+        ks_journal_write(&commit->placed, commit->entries, commit->block, &commit->error);
 }
 
 static void commit_fail(struct ks_commit *commit)
