@@ -3,24 +3,30 @@
 #include "base/alloc.h"
 #include "storage/io.h"
 #include "storage/io_fault.h"
+#include "storage/io_sim.h"
 #include "tests/unit/ks_check.h"
 #include "tests/unit/storage/temp_dir.h"
 
-enum { DISK_POSIX, DISK_FAULT, DISKS };
+enum { DISK_POSIX, DISK_FAULT, DISK_SIM, DISKS };
 
 static struct ks_io *posix, *io;
 static struct ks_io_fault *fault;
+static struct ks_io_sim *sim;
 
 static void use_disk(int which)
 {
     struct ks_error err = KS_ERROR_INIT;
     ck_assert_msg(ks_io_posix_open(temp_dir(), &posix, &err) == KS_OK, "%s", err.text);
     ck_assert_int_eq(ks_io_fault_create(posix, &fault, NULL), KS_OK);
-    io = which == DISK_FAULT ? ks_io_fault_io(fault) : posix;
+    ck_assert_int_eq(ks_io_sim_create(&(struct ks_io_sim_options){.seed = 1}, &sim, NULL), KS_OK);
+    io = which == DISK_SIM     ? ks_io_sim_io(sim)
+         : which == DISK_FAULT ? ks_io_fault_io(fault)
+                               : posix;
 }
 
 static void leave_disk(void)
 {
+    ks_io_sim_destroy(sim);
     ks_io_fault_destroy(fault);
     ks_io_posix_close(posix);
 }
