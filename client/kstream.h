@@ -18,6 +18,7 @@
  *             start with their size: initialise them with their ..._INIT and later versions of the
  *             library stay compatible.
  *   Texts     are UTF-8 and zero-terminated; keys and data carry their sizes.
+ *   stream    is the name of a stream or its ARN.
  *   Times     _unix_ms: milliseconds since 1970 by the broker's clock. Timeouts: milliseconds; 0
  *             means "do not wait", KSTREAM_FOREVER no limit.
  */
@@ -580,13 +581,18 @@ struct kstream_ack {
     int outcome_unknown;        /* with a failure: 1 means the record may be stored all the same */
     int was_repeated; /* the broker had it already from an attempt whose answer got lost */
     uint32_t shard_index;
-    uint64_t ordinal; /* 1, 2, 3... within the shard */
+    uint64_t ordinal; /* 1, 2, 3... within the shard; 0 for a failure */
     uint64_t arrival_unix_ms;
-    uint64_t latency_ns;         /* from kstream_producer_put to now */
-    const char *shard_id;        /* "shardId-000000000003" */
-    const char *sequence_number; /* "" for a failure */
-    const char *text;            /* "" for KSTREAM_OK, else what failed */
+    uint64_t shard_created_unix_s;
+    uint64_t latency_ns;  /* from kstream_producer_put to now */
+    const char *shard_id; /* "shardId-000000000003" */
+    const char *text;     /* "" for KSTREAM_OK, else what failed */
 };
+
+/* The sequence number as Kinesis prints it; "" for a failure. Made on demand, because it takes
+ * longer than all the rest of an acknowledgement. */
+KSTREAM_API void kstream_ack_sequence_number(
+    const struct kstream_ack *ack, char text[KSTREAM_SEQUENCE_BYTES]);
 
 /*
  * Called exactly once for each record that kstream_producer_put took, from inside

@@ -1,0 +1,207 @@
+#include "client/client.h"
+
+#include "base/alloc.h"
+
+#include <stdio.h>
+
+/* A call as the blocking exchange waits for it. */
+struct waiting_call {
+    struct client_call call; /* first member */
+    bool is_done;
+    enum ks_status status;
+    struct client_answer answer;
+    struct ks_error err;
+};
+
+static void waiting_call_done(struct client_call *call, enum ks_status status, uint8_t *frame,
+    const struct ks_response_view *response, const struct ks_error *err)
+{
+    struct waiting_call *waiting = KS_CONTAINER_OF(call, struct waiting_call, call);
+    waiting->is_done = true;
+    waiting->status = status;
+    waiting->answer.frame = frame;
+    if (response)
+        waiting->answer.response = *response;
+    if (err)
+        waiting->err = *err;
+}
+
+uint64_t client_call_deadline_ns(const struct kstream_client *client, uint32_t timeout_ms)
+{
+    return client_deadline_ns(timeout_ms == 0 ? client->request_timeout_ms : timeout_ms);
+}
+
+struct client_broker_error client_read_error_message(
+    const Kstream__Error *error, struct ks_error *err)
+{
+    struct client_broker_error result = {.status = ks_status_from_wire(error->status),
+        .expected_producer_sequence = error->expected_producer_sequence,
+        .routing = error->routing};
+    if (result.status == KS_OK) {
+        result.status = ks_fail(err, KS_PROTOCOL, 0, "the broker answered an error without status");
+        return result;
+    }
+    KS_IGNORE(ks_fail(err, result.status, 0, "%s", error->message), "only fills err");
+    return result;
+}
+
+struct client_broker_error client_read_error(
+    struct ks_arena *arena, struct ks_view message, struct ks_error *err)
+{
+    ProtobufCMessage *unpacked = ks_arena_unpack(arena, &kstream__error__descriptor, message);
+    if (!unpacked)
+        return (struct client_broker_error){
+            .status = ks_fail(err, KS_PROTOCOL, 0, "the broker answered a malformed error")};
+    return client_read_error_message((const Kstream__Error *)(const void *)unpacked, err);
+}
+
+/* Waits for one attempt; true: out_answer or the status is final. */
+static enum ks_status exchange_once(struct kstream_client *client,
+    const struct client_exchange *exchange, struct client_answer *out_answer, bool *out_is_lost,
+    struct ks_error *err)
+{
+    struct waiting_call waiting = {.call = {.on_done = waiting_call_done}};
+    *out_is_lost = false;
+    uint64_t connect_deadline_ns =
+        ks_min_u64(exchange->deadline_ns, client_deadline_ns(client->connect_timeout_ms));
+    enum ks_status st = client_conn_ensure(&client->conn, connect_deadline_ns, err);
+    if (st)
+        return st;
+    st = client_conn_submit(&client->conn, &waiting.call, exchange->op, exchange->request, err);
+    if (st)
+        return st;
+    client->last_request_id = waiting.call.request_id;
+    client_conn_process(&client->conn);
+    while (!waiting.is_done) {
+        if (client_now_ns() >= exchange->deadline_ns) {
+            client_conn_forget(&client->conn, &waiting.call);
+            /* Whatever holds the answer up may hold up the next one too: start anew. */
+            client_conn_close(&client->conn, KS_UNAVAILABLE, "the broker did not answer in time");
+            return ks_fail(
+                err, KS_TIMEOUT, 0, "'%s' did not answer in time", client->endpoint.text);
+        }
+        client_conn_wait(&client->conn, exchange->deadline_ns);
+    }
+    if (waiting.status) {
+        *out_is_lost = true;
+        if (err)
+            *err = waiting.err;
+        return waiting.status;
+    }
+    *out_answer = waiting.answer;
+    return KS_OK;
+}
+
+enum ks_status client_exchange(struct kstream_client *client,
+    const struct client_exchange *exchange, struct client_answer *out_answer, struct ks_error *err)
+{
+    struct client_answer answer = {.frame = NULL};
+    bool is_lost = false;
+    client->last_request_id = 0;
+    enum ks_status st = exchange_once(client, exchange, &answer, &is_lost, err);
+    if (st == KS_UNAVAILABLE && is_lost && exchange->is_repeatable)
+        st = exchange_once(client, exchange, &answer, &is_lost, err);
+    if (st)
+        return st;
+    if (answer.response.op == KS_OP_ERROR) {
+        struct ks_arena arena;
+        ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
+        st = client_read_error(&arena, answer.response.message, err).status;
+        ks_arena_fini(&arena);
+        ks_free(answer.frame);
+        return st;
+    }
+    *out_answer = answer;
+    return KS_OK;
+}
+
+enum ks_status client_call(struct kstream_client *client, const struct client_exchange *exchange,
+    struct ks_arena *arena, ProtobufCMessage **out_message, struct ks_error *err)
+{
+    struct client_answer answer;
+    enum ks_status st = client_exchange(client, exchange, &answer, err);
+    if (st)
+        return st;
+    KS_AUTO_FREE KS_UNUSED uint8_t *frame = answer.frame;
+    ProtobufCMessage *message = ks_arena_unpack(
+        arena, ks_operation_by_number((uint32_t)exchange->op)->response, answer.response.message);
+    if (!message)
+        return ks_fail(err, KS_PROTOCOL, 0, "the broker answered a malformed message");
+    *out_message = message;
+    return KS_OK;
+}
+
+static enum ks_status client_ping(struct kstream_client *client, uint64_t deadline_ns,
+    struct kstream_server_info *info, struct ks_error *err)
+{
+    Kstream__PingRequest request = KSTREAM__PING_REQUEST__INIT;
+    struct client_exchange exchange = {.op = KS_OP_PING,
+        .request = &request.base,
+        .deadline_ns = deadline_ns,
+        .is_repeatable = true};
+    struct ks_arena arena;
+    ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
+    ProtobufCMessage *message = NULL;
+    enum ks_status st = client_call(client, &exchange, &arena, &message, err);
+    if (st == KS_OK && info) {
+        const Kstream__PingResponse *pong = (const void *)message;
+        struct kstream_server_info filled = {
+            .size = sizeof filled, .server_unix_ms = pong->server_unix_ms, .run_id = pong->run_id};
+        snprintf(filled.version, sizeof filled.version, "%s", pong->version);
+        snprintf(filled.region, sizeof filled.region, "%s", pong->region);
+        snprintf(filled.account_id, sizeof filled.account_id, "%s", pong->account_id);
+        size_t size = info->size;
+        memcpy(info, &filled, KS_MIN(size, sizeof filled));
+        info->size = size;
+    }
+    ks_arena_fini(&arena);
+    return st;
+}
+
+static enum ks_status client_open(const struct kstream_config *config, uint32_t timeout_ms,
+    struct kstream_client **out_client, uint64_t *request_id, struct ks_error *err)
+{
+    KS_CLEANUP(kstream_closep) struct kstream_client *client = ks_zalloc(sizeof *client);
+    if (!client)
+        return ks_fail(err, KS_NO_MEMORY, 0, "no memory for a client");
+    client->endpoint = config->endpoint;
+    client->connect_timeout_ms = config->connect_timeout_ms;
+    client->request_timeout_ms = config->request_timeout_ms;
+    enum ks_status st = client_conn_init(&client->conn, &config->endpoint, err);
+    if (st == KS_OK)
+        st = client_ping(client, client_deadline_ns(timeout_ms), NULL, err);
+    *request_id = client->last_request_id;
+    if (st == KS_OK)
+        *out_client = KS_TAKE(client);
+    return st;
+}
+
+enum kstream_status kstream_connect(struct kstream_config *config, uint32_t timeout_ms,
+    struct kstream_client **out_client, struct kstream_error *err)
+{
+    struct ks_error inner = KS_ERROR_INIT;
+    uint64_t request_id = 0;
+    enum ks_status st = KS_OK;
+    if (!config || !out_client)
+        st = ks_fail(&inner, KS_INVALID, 0, "a config and a place for the client are needed");
+    else
+        st = client_open(config, timeout_ms, out_client, &request_id, &inner);
+    kstream_config_free(config);
+    return client_result(st, &inner, request_id, err);
+}
+
+void kstream_close(struct kstream_client *client)
+{
+    if (!client)
+        return;
+    client_conn_fini(&client->conn);
+    ks_free(client);
+}
+
+enum kstream_status kstream_ping(struct kstream_client *client, uint32_t timeout_ms,
+    struct kstream_server_info *info, struct kstream_error *err)
+{
+    struct ks_error inner = KS_ERROR_INIT;
+    enum ks_status st = client_ping(client, client_deadline_ns(timeout_ms), info, &inner);
+    return client_result(st, &inner, client->last_request_id, err);
+}

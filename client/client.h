@@ -1,0 +1,91 @@
+/* The client behind every blocking call: one connection, one request at a time, its deadline. */
+#ifndef KS_CLIENT_CLIENT_H
+#define KS_CLIENT_CLIENT_H
+
+#include "client/conn.h"
+#include "client/errors.h"
+#include "proto/api.pb-c.h"
+#include "proto/arena.h"
+
+/* What one answer may take when unpacked: a frame is at most 16 MiB. */
+#define CLIENT_ANSWER_BYTES_MAX (64u << 20)
+
+struct kstream_client {
+    struct client_conn conn; /* of the blocking calls and the readers */
+    struct client_endpoint endpoint;
+    uint32_t connect_timeout_ms;
+    uint32_t request_timeout_ms;
+    uint64_t last_request_id;         /* for struct kstream_error */
+    uint32_t reader_turn;             /* the reader that is looked at first */
+    uint64_t reconnect_not_before_ns; /* for the readers; a blocking call tries at once */
+};
+
+KS_DEFINE_CLEANUP(struct kstream_client, kstream_close)
+
+/* One blocking exchange. */
+struct client_exchange {
+    enum ks_op op;
+    const ProtobufCMessage *request;
+    uint64_t deadline_ns;
+    /* The request changes nothing, or doing it twice is the same: after a lost connection it is
+     * sent once more. */
+    bool is_repeatable;
+};
+
+/* An answer and the bytes it points into. */
+struct client_answer {
+    uint8_t *frame;
+    struct ks_response_view response;
+};
+
+/* Zero means the config's. */
+uint64_t client_call_deadline_ns(const struct kstream_client *client, uint32_t timeout_ms);
+
+/*
+ * Sends and waits. The caller frees out_answer->frame with ks_free. Errors: those the broker
+ * answered; KS_UNAVAILABLE, KS_TIMEOUT, KS_PROTOCOL, KS_NO_MEMORY.
+ */
+enum ks_status client_exchange(struct kstream_client *client,
+    const struct client_exchange *exchange, struct client_answer *out_answer,
+    struct ks_error *err) KS_MUST_USE;
+
+/* The same with the answer unpacked into arena, which need not outlive the call otherwise. */
+enum ks_status client_call(struct kstream_client *client, const struct client_exchange *exchange,
+    struct ks_arena *arena, ProtobufCMessage **out_message, struct ks_error *err) KS_MUST_USE;
+
+/* What an Error of the broker says; its text and status go to err. */
+struct client_broker_error {
+    enum ks_status status;
+    uint64_t expected_producer_sequence;
+    Kstream__DescribeRoutingResponse *routing; /* in the arena, or NULL */
+};
+struct client_broker_error client_read_error(
+    struct ks_arena *arena, struct ks_view message, struct ks_error *err);
+/* The same for an Error inside another message. */
+struct client_broker_error client_read_error_message(
+    const Kstream__Error *error, struct ks_error *err);
+
+/* A stream is named by its name or by its ARN. */
+static inline bool client_is_arn(const char *stream)
+{
+    return strncmp(stream, "arn:", 4) == 0;
+}
+
+/* protobuf-c's fields are not const; packing does not write through them. */
+static inline char *client_text(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+#define CLIENT_NAME_STREAM(request, stream)                                                        \
+    (*(client_is_arn(stream) ? &(request)->stream_arn : &(request)->stream_name) =                 \
+            client_text(stream))
+
+/* Reads a member of a caller's options struct only if his version of it has the member. */
+#define CLIENT_HAS_OPTION(options, member)                                                         \
+    ((options) &&                                                                                  \
+        (options)->size >= offsetof(__typeof__(*(options)), member) + sizeof((options)->member))
+#define CLIENT_OPTION(options, member, otherwise)                                                  \
+    (CLIENT_HAS_OPTION(options, member) ? (options)->member : (otherwise))
+
+#endif
