@@ -1,16 +1,18 @@
 /* What every key-value store behind the seam must do alike: LMDB and the model. */
 #include "base/prng.h"
 #include "storage/kv.h"
+#include "storage/kv_model.h"
 #include "tests/unit/ks_check.h"
 #include "tests/unit/storage/temp_dir.h"
 
 #include <stdio.h>
 
-enum { STORE_LMDB, STORES };
+enum { STORE_LMDB, STORE_MODEL, STORES };
 enum { T_ONE, T_TWO, TABLES };
 
 static const char *const table_names[TABLES] = {"one", "two"};
 static struct ks_kv *kv;
+static struct ks_kv_model *model;
 
 static struct ks_kv *open_store(int which)
 {
@@ -23,7 +25,13 @@ static struct ks_kv *open_store(int which)
         .map_bytes_max = 64 << 20,
         .is_cache = true, /* faster; what is durable is tested elsewhere */
     };
-    (void)which;
+    if (which == STORE_MODEL) {
+        struct ks_kv_model_options model_options = {.table_count = TABLES};
+        if (!model)
+            ck_assert_int_eq(ks_kv_model_create(&model_options, &model, NULL), KS_OK);
+        ck_assert_int_eq(ks_kv_model_open(model, &out, NULL), KS_OK);
+        return out;
+    }
     ck_assert_msg(ks_kv_lmdb_open(&options, &out, &err) == KS_OK, "%s", err.text);
     return out;
 }
@@ -36,6 +44,8 @@ static void use_store(int which)
 static void leave_store(void)
 {
     ks_kv_close(kv);
+    ks_kv_model_destroy(model);
+    model = NULL;
 }
 
 static struct ks_kv_txn *begin(bool is_write)
@@ -244,7 +254,7 @@ START_TEST(content_outlives_the_handle)
     struct ks_kv_txn *txn = begin(true);
     put(txn, T_ONE, "a", "1");
     commit(txn);
-    leave_store();
+    ks_kv_close(kv);
     kv = open_store(_i);
     txn = begin(false);
     ck_assert(has(txn, T_ONE, "a", "1"));
@@ -271,6 +281,92 @@ START_TEST(long_keys_and_large_values_fit)
 }
 END_TEST
 
+/* The same random changes to both; after each transaction both give the same answers. */
+static struct ks_view random_key(struct ks_prng *prng, uint8_t key[4])
+{
+    size_t bytes = 1 + ks_prng_below(prng, 3);
+    for (size_t i = 0; i < bytes; i++)
+        key[i] = (uint8_t)(ks_prng_below(prng, 6) * 51);
+    return ks_view_of(key, bytes);
+}
+
+static void change_both(struct ks_prng *prng, struct ks_kv_txn *txns[STORES])
+{
+    uint8_t key_bytes[4], value_bytes[300];
+    struct ks_view key = random_key(prng, key_bytes);
+    bool is_remove = ks_prng_chance(prng, 1, 3);
+    size_t bytes = ks_prng_below(prng, sizeof value_bytes);
+    unsigned table = (unsigned)ks_prng_below(prng, TABLES);
+    memset(value_bytes, (int)bytes, sizeof value_bytes);
+    for (int i = 0; i < STORES; i++) {
+        enum ks_status st =
+            is_remove ? ks_kv_remove(txns[i], table, key, NULL)
+                      : ks_kv_put(txns[i], table, key, ks_view_of(value_bytes, bytes), NULL);
+        ck_assert_int_eq(st, KS_OK);
+    }
+}
+
+static void ask_both(struct ks_prng *prng, struct ks_kv_txn *txns[STORES])
+{
+    uint8_t key_bytes[4];
+    struct ks_view key = random_key(prng, key_bytes);
+    unsigned table = (unsigned)ks_prng_below(prng, TABLES);
+    enum ks_status st[STORES][3];
+    struct ks_view k[STORES][2], v[STORES][3];
+    for (int i = 0; i < STORES; i++) {
+        st[i][0] = ks_kv_at_or_after(txns[i], table, key, &k[i][0], &v[i][0], NULL);
+        st[i][1] = ks_kv_at_or_before(txns[i], table, key, &k[i][1], &v[i][1], NULL);
+        st[i][2] = ks_kv_get(txns[i], table, key, &v[i][2], NULL);
+    }
+    for (int q = 0; q < 3; q++) {
+        ck_assert_int_eq(st[0][q], st[1][q]);
+        if (st[0][q])
+            continue;
+        ck_assert(ks_view_equal(v[0][q], v[1][q]));
+        ck_assert(q == 2 || ks_view_equal(k[0][q], k[1][q]));
+    }
+}
+
+START_TEST(the_model_and_lmdb_never_disagree)
+{
+    struct ks_kv *stores[STORES] = {open_store(STORE_LMDB), open_store(STORE_MODEL)};
+    struct ks_prng prng;
+    ks_prng_seed(&prng, (uint64_t)_i);
+    for (int round = 0; round < 60; round++) {
+        struct ks_kv_txn *txns[STORES];
+        for (int i = 0; i < STORES; i++)
+            ck_assert_int_eq(ks_kv_begin(stores[i], true, &txns[i], NULL), KS_OK);
+        for (uint64_t n = ks_prng_below(&prng, 20); n > 0; n--) {
+            change_both(&prng, txns);
+            ask_both(&prng, txns);
+        }
+        bool is_kept = ks_prng_chance(&prng, 3, 4);
+        for (int i = 0; i < STORES; i++) {
+            if (is_kept)
+                ck_assert_int_eq(ks_kv_commit(txns[i], NULL), KS_OK);
+            else
+                ks_kv_abort(txns[i]);
+        }
+        struct walk walks[STORES][TABLES] = {0};
+        for (int i = 0; i < STORES; i++) {
+            ck_assert_int_eq(ks_kv_begin(stores[i], false, &txns[i], NULL), KS_OK);
+            for (unsigned t = 0; t < TABLES; t++)
+                ck_assert_int_eq(ks_kv_scan(txns[i], t, walk_one, &walks[i][t], NULL), KS_OK);
+        }
+        ask_both(&prng, txns);
+        for (unsigned t = 0; t < TABLES; t++) {
+            ck_assert_uint_eq(walks[0][t].count, walks[1][t].count);
+            ck_assert_uint_eq(walks[0][t].sum, walks[1][t].sum);
+        }
+        for (int i = 0; i < STORES; i++)
+            ks_kv_abort(txns[i]);
+    }
+    for (int i = 0; i < STORES; i++)
+        ks_kv_close(stores[i]);
+    ks_kv_model_destroy(model);
+}
+END_TEST
+
 KS_SUITE("storage/kv")
 {
     KS_TEST_LOOP(committed_rows_are_read_back_and_removed_ones_are_not, STORES);
@@ -280,4 +376,5 @@ KS_SUITE("storage/kv")
     KS_TEST_LOOP(a_scan_goes_in_key_order_until_told_to_stop, STORES);
     KS_TEST_LOOP(content_outlives_the_handle, STORES);
     KS_TEST_LOOP(long_keys_and_large_values_fit, STORES);
+    KS_TEST_LOOP(the_model_and_lmdb_never_disagree, 10);
 }
