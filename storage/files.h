@@ -1,11 +1,13 @@
 /*
- * Segment files by id: "segments/XX/<16 hex digits>.seg", XX = bits 8 to 15 of the id (so that
- * files made together share a folder to be synced). Folders are made at the first start; a file
- * is never renamed; its catalog row is committed before it is made; each reuse takes a new generation.
+ * Segment files by id: "segments/XX/<16 hex digits>.seg", XX = bits 8 to 15 of the id (files made
+ * together share a folder to be synced). A file is never renamed; its catalog row is committed
+ * before it is made; each reuse takes a new generation.
  *
- * Life: row POOL committed -> file made, directory synced -> in the pool -> taken by a log (generation + 1; the row
- * becomes ACTIVE in the commit of its first flushpoint) -> SEALED -> RETIRED (commit) -> no pin left -> POOL again, or unlinked.
- * Threads: take, pin counts and retire from any; the disk work is in the files step.
+ * Life: row POOL committed -> file made, directory synced -> in the pool -> taken by a log
+ * (generation + 1; the row becomes ACTIVE in the commit of its first flushpoint) -> SEALED ->
+ * RETIRED (commit) -> no pin left -> in the pool again, or unlinked. A RETIRED row is as good as a
+ * POOL row: what counts is that nothing reads the file any more. Threads: take, want and give_back
+ * from any; the disk work is in the files step.
  */
 #ifndef KS_STORAGE_FILES_H
 #define KS_STORAGE_FILES_H
@@ -15,18 +17,29 @@
 
 struct ks_engine;
 struct ks_files;
+struct ks_map_cache;
 
-enum ks_file_state { KS_FILE_POOL = 1, KS_FILE_ACTIVE = 2, KS_FILE_SEALED = 3, KS_FILE_RETIRED = 4 };
+enum ks_file_state {
+    KS_FILE_POOL = 1,
+    KS_FILE_ACTIVE = 2,
+    KS_FILE_SEALED = 3,
+    KS_FILE_RETIRED = 4
+};
 
 #define KS_FILE_PATH_BYTES 40
 void ks_files_path(uint64_t file_id, char path[KS_FILE_PATH_BYTES]);
 
-/* A ready file and the generation it now has; KS_WOULD_BLOCK: the pool is empty, the step has been woken to make more. */
-enum ks_status ks_files_take(struct ks_files *files, uint64_t *out_file_id, uint64_t *out_generation) KS_MUST_USE;
-/* A file whose segment is gone (its RETIRED row is committed, nothing maps or reads it any more): pool or unlink. Never fails. */
+/* A ready file and the generation it now has; KS_WOULD_BLOCK: the pool is empty, the step has been
+ * woken to make more. */
+enum ks_status ks_files_take(
+    struct ks_files *files, uint64_t *out_file_id, uint64_t *out_generation) KS_MUST_USE;
+/* A file whose segment is gone (its RETIRED row is committed, nothing maps or reads it any more):
+ * pool or unlink. Never fails. */
 void ks_files_give_back(struct ks_files *files, uint64_t file_id, uint64_t generation);
 /* The flusher needs so many soon. */
 void ks_files_want(struct ks_files *files, uint32_t count);
+/* The maps of all segments share one ceiling (storage/segment.h). */
+struct ks_map_cache *ks_files_map_cache(struct ks_files *files);
 struct ks_step *ks_files_step(struct ks_files *files);
 
 #endif

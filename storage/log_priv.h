@@ -57,6 +57,7 @@ struct ks_log {
     struct ks_segment_list segments;  /* [mu] oldest first; the last one may be active */
     uint64_t tail_since_mono_ns;      /* [mu] when the oldest unflushed batch came; 0 = none */
     struct ks_list flush_link;        /* [flusher's list, KS_RANK_FLUSH] */
+    bool is_noted;                    /* [mu] the flusher knows of unflushed batches */
     bool is_flushing;                 /* [mu] a flush of this log is between begin and its catalog commit */
 };
 
