@@ -78,9 +78,11 @@ struct ks_kv_options {
 enum ks_status ks_kv_lmdb_open(
     const struct ks_kv_options *options, struct ks_kv **out_kv, struct ks_error *err) KS_MUST_USE;
 /*
- * For the forked checker and the offline inspector: changes nothing, makes nothing, refuses write
- * transactions. Reading a damaged environment can kill the process, so only a process that may die
- * should do it. Errors: as above; KS_NOT_FOUND there is none at the path.
+ * For the forked checker and the offline inspector: changes no data, makes no environment, refuses
+ * write transactions. Reading a damaged environment can kill the process, so only a process that
+ * may die should do it, and never one that has the same environment open: LMDB's locks would end
+ * with the first close.
+ * Errors: as above; KS_NOT_FOUND there is none at the path.
  */
 enum ks_status ks_kv_lmdb_open_read_only(
     const struct ks_kv_options *options, struct ks_kv **out_kv, struct ks_error *err) KS_MUST_USE;

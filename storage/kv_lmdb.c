@@ -199,8 +199,12 @@ static enum ks_status lmdb_commit(struct ks_kv_txn *base, struct ks_error *err)
             allocate_ahead(kv);
         return KS_OK;
     }
-    if (is_nothing_changed(kv, rc))
-        return ks_fail(err, KS_STORAGE_FULL, rc > 0 ? rc : 0, "cannot commit in '%s'", kv->path);
+    if (is_nothing_changed(kv, rc)) {
+        int errnum = rc == MDB_MAP_FULL ? 0
+                     : rc == EDQUOT     ? EDQUOT
+                                        : ENOSPC; /* EIO was not the truth */
+        return ks_fail(err, KS_STORAGE_FULL, errnum, "cannot commit in '%s'", kv->path);
+    }
     /* Whatever else LMDB calls it, the state on the disk is unknown. */
     return ks_fail(err, KS_IO, rc > 0 ? rc : 0, "cannot commit in '%s'%s%s", kv->path,
         rc > 0 ? "" : ": ", rc > 0 ? "" : mdb_strerror(rc));
