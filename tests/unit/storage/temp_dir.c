@@ -2,6 +2,7 @@
 
 #include <check.h>
 #include <ftw.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -20,19 +21,29 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 
 static void remove_all(void)
 {
-    if (getpid() == owner) /* a child the test forked leaves it alone */
+    if (dir[0] && getpid() == owner) /* a child the test forked leaves it alone */
         nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+void temp_dir_renew(void)
+{
+    if (dir[0])
+        remove_all();
+    dir[0] = '\0';
 }
 
 const char *temp_dir(void)
 {
     if (dir[0] && getpid() == owner)
         return dir;
+    static bool is_cleaning;
     const char *parent = getenv("TMPDIR");
     snprintf(dir, sizeof dir, "%s/ks-storage-XXXXXX", parent ? parent : "/var/tmp");
     ck_assert_ptr_nonnull(mkdtemp(dir));
     owner = getpid();
-    atexit(remove_all);
+    if (!is_cleaning)
+        atexit(remove_all);
+    is_cleaning = true;
     return dir;
 }
 

@@ -61,6 +61,7 @@ static uint64_t size_of(struct ks_file *file)
 
 START_TEST(a_missing_file_is_not_found)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = NULL;
     struct ks_error err = KS_ERROR_INIT;
@@ -79,6 +80,7 @@ END_TEST
 
 START_TEST(what_is_written_is_read_through_any_open_file)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = open_file("a", KS_OPEN_WRITE | KS_OPEN_CREATE);
     ck_assert_str_eq(file->path, "a");
@@ -96,6 +98,7 @@ END_TEST
 
 START_TEST(pieces_are_written_in_order_however_many)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = open_file("a", KS_OPEN_WRITE | KS_OPEN_CREATE);
     uint8_t bytes[1000];
@@ -120,6 +123,7 @@ END_TEST
 
 START_TEST(a_read_is_short_only_at_the_end)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = open_file("a", KS_OPEN_WRITE | KS_OPEN_CREATE);
     write_text(file, "0123456789", 0);
@@ -142,6 +146,7 @@ END_TEST
 
 START_TEST(a_direct_file_takes_aligned_writes_and_any_read)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = open_file("d", KS_OPEN_WRITE | KS_OPEN_CREATE | KS_OPEN_DIRECT);
     KS_AUTO_FREE uint8_t *block = ks_aligned_alloc(KS_IO_DIRECT_ALIGN, 12288);
@@ -167,6 +172,7 @@ END_TEST
 
 START_TEST(a_direct_file_reads_its_ragged_end)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = open_file("d", KS_OPEN_WRITE | KS_OPEN_CREATE);
     write_text(file, "the end", 8190);
@@ -184,6 +190,7 @@ END_TEST
 
 START_TEST(allocation_grows_with_zeros_and_keeps_what_is_there)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = open_file("a", KS_OPEN_WRITE | KS_OPEN_CREATE);
     write_text(file, "keep", 0);
@@ -201,6 +208,7 @@ END_TEST
 
 START_TEST(truncation_cuts_and_later_growth_reads_zeros)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = open_file("a", KS_OPEN_WRITE | KS_OPEN_CREATE);
     write_text(file, "0123456789", 0);
@@ -219,6 +227,7 @@ END_TEST
 
 START_TEST(a_map_sees_later_writes_and_outlives_the_file)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = open_file("a", KS_OPEN_WRITE | KS_OPEN_CREATE);
     ck_assert_int_eq(ks_file_allocate(file, 0, 65536, NULL), KS_OK);
@@ -262,6 +271,7 @@ static bool lists(const char *path, const char *name)
 
 START_TEST(names_come_move_and_go)
 {
+    temp_dir_renew();
     use_disk(_i);
     ck_assert_int_eq(ks_io_make_dir(io, "x", NULL), KS_OK);
     ck_assert_int_eq(ks_io_make_dir(io, "x", NULL), KS_OK); /* existing is fine */
@@ -294,6 +304,7 @@ END_TEST
 
 START_TEST(an_existing_file_is_opened_not_emptied)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = open_file("a", KS_OPEN_WRITE | KS_OPEN_CREATE);
     write_text(file, "kept", 0);
@@ -307,6 +318,7 @@ END_TEST
 
 START_TEST(the_file_system_tells_its_size)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_fs_info info;
     ck_assert_int_eq(ks_io_fs_info(io, &info, NULL), KS_OK);
@@ -320,6 +332,7 @@ END_TEST
 /* A journal's life: O_DIRECT blocks into an allocated file, again and again over the same place. */
 START_TEST(durable_blocks_go_over_old_ones)
 {
+    temp_dir_renew();
     use_disk(_i);
     struct ks_file *file = open_file("j", KS_OPEN_WRITE | KS_OPEN_CREATE | KS_OPEN_DIRECT);
     KS_AUTO_FREE uint8_t *block = ks_aligned_alloc(KS_IO_DIRECT_ALIGN, 8192);

@@ -12,6 +12,28 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Scripted system calls. */
+static struct ks_posix_calls real;
+static unsigned write_calls, sync_calls;
+static int refuse_flags_errno; /* RWF_DSYNC answers this */
+static bool is_direct_refused; /* writes to O_DIRECT descriptors answer EINVAL */
+static size_t bytes_per_write; /* longest write, 0 = no limit */
+static int fail_after_calls_errno;
+static unsigned fail_after_calls;
+static int fallocate_errno;
+
+/* A directory of its own and the real system calls. */
+static void fresh(void)
+{
+    temp_dir_renew();
+    if (real.pread)
+        ks_posix_calls = real;
+    write_calls = sync_calls = fail_after_calls = 0;
+    refuse_flags_errno = fail_after_calls_errno = fallocate_errno = 0;
+    is_direct_refused = false;
+    bytes_per_write = 0;
+}
+
 static struct ks_io *open_disk(void)
 {
     struct ks_io *io = NULL;
@@ -30,6 +52,7 @@ static struct ks_file *open_file(struct ks_io *io, const char *path, unsigned fl
 
 START_TEST(a_directory_has_one_owner_and_the_refusal_names_it)
 {
+    fresh();
     struct ks_io *io = open_disk(), *second = NULL;
     struct ks_error err = KS_ERROR_INIT;
     ck_assert_int_eq(ks_io_posix_open(temp_dir(), &second, &err), KS_IN_USE);
@@ -47,6 +70,7 @@ END_TEST
 
 START_TEST(the_lock_ends_with_a_killed_owner)
 {
+    fresh();
     const char *dir = temp_dir();
     int ready[2];
     ck_assert_int_eq(pipe(ready), 0);
@@ -71,6 +95,7 @@ END_TEST
 
 START_TEST(a_missing_directory_says_so)
 {
+    fresh();
     struct ks_io *io = NULL;
     struct ks_error err = KS_ERROR_INIT;
     ck_assert_int_eq(ks_io_posix_open(temp_path("none"), &io, &err), KS_NOT_FOUND);
@@ -81,6 +106,7 @@ END_TEST
 
 START_TEST(files_are_private)
 {
+    fresh();
     struct ks_io *io = open_disk();
     ks_file_close(open_file(io, "a", KS_OPEN_WRITE | KS_OPEN_CREATE));
     ck_assert_int_eq(ks_io_make_dir(io, "d", NULL), KS_OK);
@@ -97,6 +123,7 @@ END_TEST
 
 START_TEST(a_link_in_place_of_a_file_is_refused)
 {
+    fresh();
     struct ks_io *io = open_disk();
     ck_assert_int_eq(symlink("/etc/hostname", temp_path("a")), 0);
     struct ks_file *file = NULL;
@@ -107,6 +134,7 @@ END_TEST
 
 START_TEST(read_only_refuses_every_change)
 {
+    fresh();
     struct ks_io *io = open_disk();
     ks_file_close(open_file(io, "a", KS_OPEN_WRITE | KS_OPEN_CREATE));
     ks_io_posix_close(io);
@@ -122,15 +150,6 @@ START_TEST(read_only_refuses_every_change)
     ks_io_posix_close(io);
 }
 END_TEST
-
-/* Scripted system calls. */
-static struct ks_posix_calls real;
-static unsigned write_calls, sync_calls;
-static int refuse_flags_errno; /* RWF_DSYNC answers this */
-static bool is_direct_refused; /* writes to O_DIRECT descriptors answer EINVAL */
-static size_t bytes_per_write; /* longest write, 0 = no limit */
-static int fail_after_calls_errno;
-static unsigned fail_after_calls;
 
 static ssize_t scripted_pwritev2(
     int fd, const struct iovec *iov, int iov_count, off_t offset, int flags)
@@ -184,6 +203,7 @@ static void script(void)
 
 START_TEST(short_and_interrupted_writes_are_continued)
 {
+    fresh();
     struct ks_io *io = open_disk();
     script();
     bytes_per_write = 3;
@@ -204,6 +224,7 @@ END_TEST
 
 START_TEST(without_rwf_dsync_a_durable_write_ends_with_a_sync)
 {
+    fresh();
     static const int refusals[] = {EOPNOTSUPP, ENOSYS};
     struct ks_io *io = open_disk();
     script();
@@ -225,6 +246,7 @@ END_TEST
 
 START_TEST(where_direct_writes_are_refused_they_go_buffered)
 {
+    fresh();
     struct ks_io *io = open_disk();
     script();
     is_direct_refused = true;
@@ -250,6 +272,7 @@ static int openat_without_direct(int dir_fd, const char *path, int flags, mode_t
 
 START_TEST(a_file_system_without_o_direct_opens_buffered)
 {
+    fresh();
     struct ks_io *io = open_disk();
     script();
     ks_posix_calls.openat = openat_without_direct;
@@ -262,6 +285,7 @@ END_TEST
 
 START_TEST(a_failed_write_is_poison_even_when_the_disk_is_full)
 {
+    fresh();
     static const int errnums[] = {ENOSPC, EDQUOT, EIO, ENOMEM, 0 /* no progress */};
     struct ks_io *io = open_disk();
     script();
@@ -278,8 +302,6 @@ START_TEST(a_failed_write_is_poison_even_when_the_disk_is_full)
 }
 END_TEST
 
-static int fallocate_errno;
-
 static int scripted_fallocate(int fd, int mode, off_t offset, off_t bytes)
 {
     static unsigned calls;
@@ -287,12 +309,13 @@ static int scripted_fallocate(int fd, int mode, off_t offset, off_t bytes)
     (void)mode;
     (void)offset;
     (void)bytes;
-    errno = ++calls == 1 ? EINTR : fallocate_errno;
+    errno = ++calls % 2 ? EINTR : fallocate_errno;
     return -1;
 }
 
 START_TEST(a_full_disk_refuses_an_allocation_retryably)
 {
+    fresh();
     struct ks_io *io = open_disk();
     script();
     ks_posix_calls.fallocate = scripted_fallocate;
@@ -308,6 +331,7 @@ END_TEST
 
 START_TEST(without_fallocate_zeros_are_written_behind_the_end_only)
 {
+    fresh();
     struct ks_io *io = open_disk();
     script();
     ks_posix_calls.fallocate = scripted_fallocate;
@@ -342,6 +366,7 @@ static int failing_fdatasync(int fd)
 
 START_TEST(a_failed_sync_is_never_tried_again)
 {
+    fresh();
     struct ks_io *io = open_disk();
     script();
     ks_posix_calls.fdatasync = failing_fdatasync;
@@ -360,6 +385,7 @@ END_TEST
 
 START_TEST(every_failed_allocation_is_reported_and_leaks_nothing)
 {
+    fresh();
     const char *dir = temp_dir();
     for (uint64_t nth = 1;; nth++) {
         struct ks_io *io = NULL;

@@ -82,6 +82,7 @@ static bool has(struct ks_kv_txn *txn, unsigned table, const char *key, const ch
 
 START_TEST(committed_rows_are_read_back_and_removed_ones_are_not)
 {
+    temp_dir_renew();
     use_store(_i);
     struct ks_kv_txn *txn = begin(true);
     put(txn, T_ONE, "a", "1");
@@ -106,6 +107,7 @@ END_TEST
 
 START_TEST(an_aborted_change_never_was)
 {
+    temp_dir_renew();
     use_store(_i);
     struct ks_kv_txn *txn = begin(true);
     put(txn, T_ONE, "a", "1");
@@ -124,6 +126,7 @@ END_TEST
 
 START_TEST(a_reader_sees_the_state_at_its_begin)
 {
+    temp_dir_renew();
     use_store(_i);
     struct ks_kv_txn *txn = begin(true);
     put(txn, T_ONE, "a", "old");
@@ -164,6 +167,7 @@ static void expect_seek(struct ks_kv_txn *txn, bool is_after, const char *key, c
 
 START_TEST(seeks_find_the_neighbour_on_their_side)
 {
+    temp_dir_renew();
     use_store(_i);
     struct ks_kv_txn *txn = begin(true);
     expect_seek(txn, true, "", NULL);
@@ -224,6 +228,7 @@ static enum ks_status walk_one(
 
 START_TEST(a_scan_goes_in_key_order_until_told_to_stop)
 {
+    temp_dir_renew();
     use_store(_i);
     struct ks_kv_txn *txn = begin(true);
     for (unsigned i = 0; i < 300; i++) {
@@ -250,6 +255,7 @@ END_TEST
 
 START_TEST(content_outlives_the_handle)
 {
+    temp_dir_renew();
     use_store(_i);
     struct ks_kv_txn *txn = begin(true);
     put(txn, T_ONE, "a", "1");
@@ -265,6 +271,7 @@ END_TEST
 
 START_TEST(long_keys_and_large_values_fit)
 {
+    temp_dir_renew();
     use_store(_i);
     static uint8_t key[KS_KV_KEY_BYTES_MAX], value[100000];
     memset(key, 0xff, sizeof key);
@@ -329,6 +336,7 @@ static void ask_both(struct ks_prng *prng, struct ks_kv_txn *txns[STORES])
 
 START_TEST(the_model_and_lmdb_never_disagree)
 {
+    temp_dir_renew();
     struct ks_kv *stores[STORES] = {open_store(STORE_LMDB), open_store(STORE_MODEL)};
     struct ks_prng prng;
     ks_prng_seed(&prng, (uint64_t)_i);
@@ -364,6 +372,7 @@ START_TEST(the_model_and_lmdb_never_disagree)
     for (int i = 0; i < STORES; i++)
         ks_kv_close(stores[i]);
     ks_kv_model_destroy(model);
+    model = NULL;
 }
 END_TEST
 

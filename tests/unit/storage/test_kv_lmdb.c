@@ -55,6 +55,7 @@ static bool has_row(struct ks_kv *kv, uint32_t number)
 
 START_TEST(files_are_private)
 {
+    temp_dir_renew();
     struct ks_kv_options options = options_at(temp_path("kv"));
     ks_kv_close(open_with(&options));
     struct stat st;
@@ -67,6 +68,7 @@ END_TEST
 
 START_TEST(a_full_map_refuses_changes_nothing_and_recovers)
 {
+    temp_dir_renew();
     struct ks_kv_options options = options_at(temp_path("kv"));
     options.map_bytes_max = 1 << 20;
     struct ks_kv *kv = open_with(&options);
@@ -91,6 +93,7 @@ END_TEST
 
 START_TEST(blocks_are_allocated_ahead_of_use)
 {
+    temp_dir_renew();
     struct ks_kv_options options = options_at(temp_path("kv"));
     options.allocate_ahead_bytes = 4 << 20;
     struct ks_kv *kv = open_with(&options);
@@ -113,10 +116,11 @@ END_TEST
  * that is not ENOSPC: the state is unknown to us, and commit must not call it full. */
 START_TEST(a_failed_page_write_is_an_io_error)
 {
+    temp_dir_renew();
     struct ks_kv_options options = options_at(temp_path("kv"));
     struct ks_kv *kv = open_with(&options);
     ck_assert_int_eq(put_one(kv, 1, 100), KS_OK);
-    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* else the write kills */
     struct rlimit limit = {.rlim_cur = 256 << 10, .rlim_max = RLIM_INFINITY};
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     enum ks_status st = KS_OK;
@@ -142,6 +146,7 @@ static void overwrite(const char *path, off_t offset, const void *bytes, size_t 
 
 START_TEST(something_else_in_its_place_is_called_damage)
 {
+    temp_dir_renew();
     struct ks_kv_options options = options_at(temp_path("kv"));
     ks_kv_close(open_with(&options));
     static const char junk[8192] = "this is no database";
@@ -157,6 +162,7 @@ END_TEST
 
 START_TEST(another_version_of_the_format_is_named)
 {
+    temp_dir_renew();
     struct ks_kv_options options = options_at(temp_path("kv"));
     ks_kv_close(open_with(&options));
     /* mm_version follows the 16-byte page header and mm_magic, on both meta pages. */
@@ -173,6 +179,7 @@ END_TEST
 
 START_TEST(a_forked_child_reads_and_cannot_write)
 {
+    temp_dir_renew();
     struct ks_kv_options options = options_at(temp_path("kv"));
     struct ks_kv *kv = open_with(&options);
     ck_assert_int_eq(put_one(kv, 1, 100), KS_OK);
@@ -195,6 +202,7 @@ END_TEST
 
 START_TEST(reading_what_is_not_there_makes_nothing)
 {
+    temp_dir_renew();
     struct ks_kv_options options = options_at(temp_path("kv"));
     struct ks_kv *kv = NULL;
     ck_assert_int_eq(ks_kv_lmdb_open_read_only(&options, &kv, NULL), KS_NOT_FOUND);
@@ -210,6 +218,7 @@ END_TEST
 
 START_TEST(an_erased_environment_is_empty_and_erasing_none_is_fine)
 {
+    temp_dir_renew();
     struct ks_kv_options options = options_at(temp_path("kv"));
     options.is_cache = true;
     ck_assert_int_eq(ks_kv_lmdb_erase(options.path, NULL), KS_OK);
@@ -225,6 +234,7 @@ END_TEST
 
 START_TEST(readers_do_not_belong_to_a_thread)
 {
+    temp_dir_renew();
     struct ks_kv_options options = options_at(temp_path("kv"));
     struct ks_kv *kv = open_with(&options);
     struct ks_kv_txn *txns[100];
