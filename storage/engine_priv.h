@@ -129,6 +129,8 @@ enum ks_status ks_index_find(struct ks_index *index, const struct ks_segment *se
     struct ks_index_entry *out, struct ks_error *err) KS_MUST_USE;
 enum ks_status ks_index_find_time(struct ks_index *index, const struct ks_segment *segment, uint64_t unix_ms,
     struct ks_index_entry *out, struct ks_error *err) KS_MUST_USE;
+/* It has told something wrong: nobody asks it again until it has been erased and begun anew. NULL is fine. */
+void ks_index_drop(struct ks_index *index, const char *reason);
 void ks_index_forget(struct ks_index *index, uint64_t file_id, uint64_t generation);
 
 #endif

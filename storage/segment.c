@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* A hint further back than this is no better than the index. */
+#define HINT_RECORDS_MAX 4096u
+
 /* ---- life ---- */
 
 struct ks_segment *ks_segment_create(struct ks_engine *engine, uint64_t file_id,
@@ -298,13 +301,17 @@ bool ks_segment_recall(
     struct ks_segment *segment, uint64_t sequence, struct ks_index_entry *out_entry)
 {
     KS_LOCK_SCOPE(&segment->mu);
+    bool is_found = false;
     for (uint32_t i = 0; i < KS_SEGMENT_HINTS; i++) {
-        if (segment->hints[i].sequence == sequence && segment->hints[i].offset > 0) {
-            *out_entry = segment->hints[i];
-            return true;
-        }
+        const struct ks_index_entry *hint = &segment->hints[i];
+        if (hint->offset == 0 || hint->sequence > sequence ||
+            sequence - hint->sequence > HINT_RECORDS_MAX)
+            continue;
+        if (!is_found || hint->sequence > out_entry->sequence)
+            *out_entry = *hint;
+        is_found = true;
     }
-    return false;
+    return is_found;
 }
 
 uint64_t ks_segment_batch_bytes_max(uint64_t segment_bytes)

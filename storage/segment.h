@@ -92,8 +92,8 @@ enum ks_status ks_segment_open_file(struct ks_segment *segment, unsigned open_fl
 enum ks_status ks_segment_pin_map(struct ks_segment *segment, uint64_t bytes, bool may_block,
     const uint8_t **out_map, struct ks_error *err) KS_MUST_USE;
 void ks_segment_unpin_map(struct ks_segment *segment);
-/* Remembers and recalls where a read ended. Recall: false if nothing at exactly sequence is known.
- */
+/* Remembers and recalls where reads ended. Recall: the nearest batch known at or not far before
+ * sequence; false if there is none. */
 void ks_segment_hint(struct ks_segment *segment, const struct ks_index_entry *entry);
 bool ks_segment_recall(
     struct ks_segment *segment, uint64_t sequence, struct ks_index_entry *out_entry);
