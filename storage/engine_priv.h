@@ -32,7 +32,8 @@ struct ks_engine {
     _Atomic bool is_poisoned;
     _Atomic bool is_stopping;         /* appends are refused */
     struct ks_mutex mu;               /* KS_RANK_ENGINE */
-    struct ks_error poison_error;     /* [mu] the first failure */
+    _Atomic bool is_poison_claimed;   /* somebody is about to set the two others */
+    struct ks_error poison_error;     /* the first failure; read only when is_poisoned */
     struct ks_recovery_stats recovery; /* [const] after open */
     struct ks_threads *threads;       /* NULL in the simulation */
     _Atomic uint64_t counters[32];    /* enum ks_counter */
@@ -51,7 +52,7 @@ static inline void ks_engine_count(struct ks_engine *engine, enum ks_counter cou
     atomic_fetch_add_explicit(&engine->counters[counter], more, memory_order_relaxed);
 }
 
-/* The first failed write or sync of journal, segment or catalog: nothing is acknowledged any more. Any thread, any lock but KS_RANK_ENGINE's. */
+/* The first failed write or sync of journal, segment or catalog: nothing is acknowledged any more. Any thread, whatever lock it holds below KS_RANK_WAKE. */
 void ks_engine_poison(struct ks_engine *engine, const struct ks_error *error);
 
 /* --- commit.c: the committer --- */
@@ -70,9 +71,6 @@ void ks_journal_destroy(struct ks_journal *journal);
 /* Makes further files in the background and removes what is too short, a piece at a time. */
 struct ks_step *ks_journal_step(struct ks_journal *journal);
 
-/* --- recovery.c: scans the journal, rebuilds tails, begins this run, writes its first block --- */
-enum ks_status ks_recovery_run(struct ks_engine *engine, struct ks_error *err) KS_MUST_USE;
-
 /* --- catalog.c --- */
 enum ks_status ks_catalog_create(struct ks_engine *engine, struct ks_catalog **out, struct ks_error *err) KS_MUST_USE;
 void ks_catalog_destroy(struct ks_catalog *catalog);
@@ -89,6 +87,10 @@ struct ks_catalog_journal_row {
 enum ks_status ks_catalog_begin_run(
     struct ks_catalog *catalog, struct ks_catalog_journal_row *out, struct ks_error *err) KS_MUST_USE;
 enum ks_status ks_catalog_mark_clean(struct ks_catalog *catalog, struct ks_error *err) KS_MUST_USE;
+
+/* --- recovery.c: scans the journal, rebuilds tails, begins this run, writes its first block. row: as begun --- */
+enum ks_status ks_recovery_run(
+    struct ks_engine *engine, const struct ks_catalog_journal_row *row, struct ks_error *err) KS_MUST_USE;
 
 /* --- registry.c: loads streams, shards, flushpoints and files at open; gives logs to recovery --- */
 enum ks_status ks_registry_create(struct ks_engine *engine, struct ks_registry **out, struct ks_error *err) KS_MUST_USE;

@@ -138,6 +138,7 @@ static void journal_add_ready(struct ks_journal *journal, struct ks_journal_file
     file_forget(file);
     if (file->bytes < journal->file_bytes) {
         ks_list_push(&journal->remake, &file->link);
+        journal->remake_count++;
         return;
     }
     ks_list_push(&journal->ready, &file->link);

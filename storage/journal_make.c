@@ -127,6 +127,7 @@ static struct journal_making *making_of_removal(
     }
     KS_LOCK_SCOPE(&journal->mu);
     ks_list_push(&journal->remake, &remove->link);
+    journal->remake_count++;
     return NULL;
 }
 
@@ -157,10 +158,31 @@ static void making_undo(struct ks_journal *journal, struct journal_making *makin
     KS_IGNORE(ks_io_unlink(journal->io, path, NULL), "an unheaded file is not used");
 }
 
+/*
+ * mu held. A file too short to be used again, unless stale blocks older than its own lie in a ready
+ * file: recovery would take the hole between them for lost blocks.
+ */
+static struct ks_journal_file *journal_take_removable(struct ks_journal *journal)
+{
+    if (!journal->current || ks_list_is_empty(&journal->remake))
+        return NULL;
+    struct ks_journal_file *file = file_of(journal->remake.next);
+    KS_LIST_FOR_EACH(node, &journal->ready)
+    {
+        uint64_t stale_lsn = file_of(node)->first_lsn;
+        if (stale_lsn > 0 && stale_lsn < file->first_lsn)
+            return NULL;
+    }
+    ks_list_remove(&file->link);
+    journal->remake_count--;
+    return file;
+}
+
 static bool journal_begin(void *self)
 {
     struct ks_journal *journal = self;
-    if (atomic_load(&journal->engine->is_poisoned))
+    /* A file half made at stop is removed at the next start. */
+    if (atomic_load(&journal->engine->is_poisoned) || atomic_load(&journal->engine->is_stopping))
         return false;
     if (journal->making)
         return true;
@@ -172,9 +194,9 @@ static bool journal_begin(void *self)
         KS_LOCK_SCOPE(&journal->mu);
         if (may_recycle)
             KS_IGNORE(ks_journal_recycle(journal), "whether or not, the rest is looked at");
-        if (journal->current && !ks_list_is_empty(&journal->remake))
-            remove = file_of(ks_list_pop(&journal->remake));
-        is_wanted = journal->current && !remove && journal->file_count < journal->files_target &&
+        remove = journal_take_removable(journal);
+        is_wanted = journal->current && !remove &&
+                    journal->file_count - journal->remake_count < journal->files_target &&
                     now >= journal->make_again_mono_ns;
         journal->file_count += is_wanted;
     }

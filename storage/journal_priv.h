@@ -53,6 +53,7 @@ struct ks_journal {
     struct ks_list full;        /* oldest first */
     struct ks_list remake;      /* recycled, but shorter than file_bytes: to be removed */
     uint32_t ready_count;
+    uint32_t remake_count;
     uint32_t file_count;        /* all of them, the one being made included */
     uint64_t number_high;       /* the highest file number ever seen */
     uint64_t next_lsn;
