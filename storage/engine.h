@@ -15,6 +15,14 @@
 
 struct ks_engine;
 
+/* Tables of the index environment, for whoever opens it (ks_engine_options.open_index). */
+enum ks_index_table {
+    KS_INDEX_BY_SEQUENCE,
+    KS_INDEX_BY_ARRIVAL,
+    KS_INDEX_TABLE_COUNT,
+};
+#define KS_INDEX_TABLE_NAMES {"by_sequence", "by_arrival"}
+
 /* Sizes and bounds. All bytes unless named otherwise. */
 struct ks_engine_limits {
     uint64_t segment_bytes;            /* 64 MiB */

@@ -1,0 +1,42 @@
+/* Bytes that many share and nobody may exceed: memory of requests under way. Threads: any. */
+#ifndef KS_DAEMON_BUDGET_H
+#define KS_DAEMON_BUDGET_H
+
+#include "base/defs.h"
+
+#include <stdatomic.h>
+
+struct ks_budget {
+    uint64_t bytes_max; /* [const] */
+    _Atomic uint64_t used_bytes;
+};
+
+static inline void ks_budget_init(struct ks_budget *budget, uint64_t bytes_max)
+{
+    budget->bytes_max = bytes_max;
+    atomic_init(&budget->used_bytes, 0);
+}
+
+/* False: nothing taken, come back later. */
+static inline bool ks_budget_reserve(struct ks_budget *budget, uint64_t bytes)
+{
+    uint64_t used = atomic_fetch_add_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+    if (used + bytes <= budget->bytes_max)
+        return true;
+    atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+    return false;
+}
+
+/* For what has already been received: counted even past the end, so that it holds back others. */
+static inline void ks_budget_force(struct ks_budget *budget, uint64_t bytes)
+{
+    atomic_fetch_add_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+}
+
+static inline void ks_budget_release(struct ks_budget *budget, uint64_t bytes)
+{
+    uint64_t used = atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+    KS_ASSERT(used >= bytes);
+}
+
+#endif

@@ -1,0 +1,502 @@
+#include "daemon/config.h"
+
+#include "base/alloc.h"
+#include "daemon/units.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum row_type { ROW_TEXT, ROW_BYTES, ROW_DURATION, ROW_COUNT, ROW_BOOL, ROW_CHOICE };
+
+struct row {
+    const char *section;
+    const char *key;
+    const char *flag;
+    const char *fallback; /* the default */
+    const char *text;
+    const char *choices; /* ROW_CHOICE: words between '|' */
+    uint64_t min;
+    uint64_t max;
+    enum row_type type;
+    size_t offset;
+};
+
+#define ROW(section_, key_, flag_, fallback_, text_, type_)                                        \
+    .section = #section_, .key = #key_, .flag = (flag_), .fallback = (fallback_), .text = (text_), \
+    .type = (type_), .offset = offsetof(struct ks_config, section_##_##key_)
+#define KS_CONFIG_TEXT(s, k, f, d, t) {ROW(s, k, f, d, t, ROW_TEXT)},
+#define KS_CONFIG_BYTES(s, k, f, d, t, lo, hi)                                                     \
+    {ROW(s, k, f, d, t, ROW_BYTES), .min = (lo), .max = (hi)},
+#define KS_CONFIG_DURATION(s, k, f, d, t, lo, hi)                                                  \
+    {ROW(s, k, f, d, t, ROW_DURATION), .min = (lo), .max = (hi)},
+#define KS_CONFIG_COUNT(s, k, f, d, t, lo, hi)                                                     \
+    {ROW(s, k, f, d, t, ROW_COUNT), .min = (lo), .max = (hi)},
+#define KS_CONFIG_BOOL(s, k, f, d, t) {ROW(s, k, f, d, t, ROW_BOOL)},
+#define KS_CONFIG_CHOICE(s, k, f, d, t, words) {ROW(s, k, f, d, t, ROW_CHOICE), .choices = (words)},
+static const struct row rows[] = {
+#include "daemon/config.def"
+};
+
+struct action_flag {
+    const char *flag;
+    enum ks_config_action action;
+    const char *text;
+};
+
+static const struct action_flag action_flags[] = {
+    {"help", KS_ACTION_HELP, "print this"},
+    {"version", KS_ACTION_VERSION, "print the version"},
+    {"print-default-config", KS_ACTION_PRINT_DEFAULT_CONFIG,
+        "print a commented configuration file"},
+    {"check-config", KS_ACTION_CHECK_CONFIG, "read the configuration, say whether it is right"},
+    {"print-addresses", KS_ACTION_PRINT_ADDRESSES,
+        "print the addresses when ready, then go on running"},
+};
+
+/* Edit distance, for "did you mean". Names are short; a row of counters is enough. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t counts[128];
+    size_t b_bytes = strlen(b);
+    if (b_bytes >= KS_COUNT_OF(counts))
+        return SIZE_MAX;
+    for (size_t j = 0; j <= b_bytes; j++)
+        counts[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t diagonal = counts[0];
+        counts[0] = i;
+        for (size_t j = 1; j <= b_bytes; j++) {
+            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = counts[j];
+            counts[j] = KS_MIN(change, KS_MIN(counts[j], counts[j - 1]) + 1);
+        }
+    }
+    return counts[b_bytes];
+}
+
+static size_t choice_index(const char *choices, const char *word, size_t *out_count)
+{
+    size_t index = SIZE_MAX;
+    size_t count = 0;
+    for (const char *p = choices;; count++) {
+        size_t bytes = strcspn(p, "|");
+        if (strlen(word) == bytes && memcmp(word, p, bytes) == 0)
+            index = count;
+        if (!p[bytes])
+            break;
+        p += bytes + 1;
+    }
+    *out_count = count + 1;
+    return index;
+}
+
+/* where names the source in the error: "line 12 of 'kstreamd.conf'", "--listen",
+ * "KSTREAM_LISTEN__HTTP". */
+static enum ks_status row_set(const struct row *row, struct ks_config *config, const char *value,
+    const char *where, struct ks_error *err)
+{
+    void *member = (char *)config + row->offset;
+    uint64_t number = 0;
+    size_t choices;
+    switch (row->type) {
+    case ROW_TEXT:
+        if (strlen(value) >= KS_CONFIG_TEXT_BYTES)
+            return ks_fail(err, KS_USAGE, 0, "%s: value of '%s.%s' is longer than %d bytes", where,
+                row->section, row->key, KS_CONFIG_TEXT_BYTES - 1);
+        memcpy(member, value, strlen(value) + 1);
+        return KS_OK;
+    case ROW_BYTES:
+        if (!ks_units_bytes(value, &number))
+            return ks_fail(
+                err, KS_USAGE, 0, "%s: '%s' is not a size like 4096, 64KiB or 10MiB", where, value);
+        break;
+    case ROW_DURATION:
+        if (!ks_units_duration_ms(value, &number))
+            return ks_fail(err, KS_USAGE, 0, "%s: '%s' is not a duration like 500ms, 90s or 24h",
+                where, value);
+        break;
+    case ROW_COUNT:
+        if (strspn(value, "0123456789") != strlen(value) || !ks_units_bytes(value, &number))
+            return ks_fail(err, KS_USAGE, 0, "%s: '%s' is not a number", where, value);
+        break;
+    case ROW_BOOL:
+        number = choice_index("no|yes|false|true|off|on|0|1", value, &choices);
+        if (number == SIZE_MAX)
+            return ks_fail(err, KS_USAGE, 0, "%s: '%s' is neither yes nor no", where, value);
+        *(uint64_t *)member = number & 1;
+        return KS_OK;
+    case ROW_CHOICE:
+        number = choice_index(row->choices, value, &choices);
+        if (number == SIZE_MAX)
+            return ks_fail(err, KS_USAGE, 0, "%s: '%s' is none of %s", where, value, row->choices);
+        *(uint64_t *)member = number;
+        return KS_OK;
+    }
+    if (number < row->min || number > row->max)
+        return ks_fail(err, KS_USAGE, 0, "%s: '%s' is out of range: %llu to %llu%s", where, value,
+            (unsigned long long)row->min, (unsigned long long)row->max,
+            row->type == ROW_BYTES      ? " bytes"
+            : row->type == ROW_DURATION ? " milliseconds"
+                                        : "");
+    *(uint64_t *)member = number;
+    return KS_OK;
+}
+
+static const struct row *row_find(const char *section, const char *key)
+{
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
+        if (strcmp(rows[i].section, section) == 0 && strcmp(rows[i].key, key) == 0)
+            return &rows[i];
+    return NULL;
+}
+
+static enum ks_status unknown_key(
+    const char *where, const char *section, const char *key, struct ks_error *err)
+{
+    char wanted[128];
+    char nearest[128] = "";
+    size_t best = SIZE_MAX;
+    snprintf(wanted, sizeof(wanted), "%s.%s", section, key);
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
+        char name[128];
+        snprintf(name, sizeof(name), "%s.%s", rows[i].section, rows[i].key);
+        size_t d = distance(wanted, name);
+        /* A right key in a wrong section is nearer than any misspelling. */
+        if (strcmp(key, rows[i].key) == 0)
+            d = 1;
+        if (d < best) {
+            best = d;
+            memcpy(nearest, name, sizeof(nearest));
+        }
+    }
+    return ks_fail(
+        err, KS_USAGE, 0, "%s: unknown key '%s'; did you mean '%s'?", where, wanted, nearest);
+}
+
+/* ---- the file ---- */
+
+struct file_reader {
+    FILE *file;
+    const char *path;
+    int line;
+    bool is_mid_line;
+    struct ks_config *config;
+    enum ks_status status;
+    struct ks_error *err;
+};
+
+/* inih gives its handler no line number; the reader counts. */
+static char *file_line(char *to, int bytes, void *stream)
+{
+    struct file_reader *reader = stream;
+    char *line = fgets(to, bytes, reader->file);
+    if (!line)
+        return NULL;
+    if (!reader->is_mid_line)
+        reader->line++;
+    reader->is_mid_line = strchr(line, '\n') == NULL;
+    return line;
+}
+
+static int file_key(void *arg, const char *section, const char *key, const char *value)
+{
+    struct file_reader *reader = arg;
+    if (reader->status)
+        return 0;
+    char where[160];
+    snprintf(where, sizeof(where), "line %d of '%s'", reader->line, reader->path);
+    const struct row *row = row_find(section, key);
+    reader->status = row ? row_set(row, reader->config, value, where, reader->err)
+                         : unknown_key(where, section, key, reader->err);
+    return reader->status == KS_OK;
+}
+
+static enum ks_status load_file(const char *path, struct ks_config *config, struct ks_error *err)
+{
+    struct file_reader reader = {.path = path, .config = config, .err = err};
+    reader.file = fopen(path, "re");
+    if (!reader.file)
+        return ks_fail(err, KS_IO, errno, "cannot read the configuration '%s'", path);
+    int rc = ini_parse_stream(file_line, &reader, file_key, &reader);
+    bool is_read = !ferror(reader.file);
+    fclose(reader.file);
+    if (reader.status)
+        return reader.status;
+    /* inih cuts lines of 200 bytes and more after it has handed out the cut value: any complaint is
+     * fatal. */
+    if (rc > 0)
+        return ks_fail(err, KS_USAGE, 0,
+            "line %d of '%s' is not 'key = value' or '[section]', or is longer than 199 bytes", rc,
+            path);
+    if (rc < 0 || !is_read)
+        return ks_fail(err, KS_IO, errno, "cannot read the configuration '%s'", path);
+    return KS_OK;
+}
+
+static int is_conf(const struct dirent *entry)
+{
+    size_t bytes = strlen(entry->d_name);
+    return bytes > 5 && entry->d_name[0] != '.' && strcmp(entry->d_name + bytes - 5, ".conf") == 0;
+}
+
+/* FILE, then conf.d/ *.conf beside it in the order of their names: later ones win. */
+static enum ks_status load_files(const char *path, struct ks_config *config, struct ks_error *err)
+{
+    enum ks_status st = load_file(path, config, err);
+    if (st)
+        return st;
+    char folder[3000];
+    const char *slash = strrchr(path, '/');
+    int n =
+        snprintf(folder, sizeof(folder), "%.*sconf.d", slash ? (int)(slash - path + 1) : 0, path);
+    if (n < 0 || (size_t)n >= sizeof(folder))
+        return ks_fail(err, KS_USAGE, 0, "the path of the configuration is too long");
+    struct dirent **entries = NULL;
+    int count = scandir(folder, &entries, is_conf, alphasort);
+    for (int i = 0; i < count; i++) {
+        char name[3400];
+        snprintf(name, sizeof(name), "%s/%s", folder, entries[i]->d_name);
+        if (!st)
+            st = load_file(name, config, err);
+        free(entries[i]); /* scandir's own */
+    }
+    if (count >= 0)
+        free(entries);
+    return st;
+}
+
+/* ---- environment and flags ---- */
+
+static void environment_name(const struct row *row, char name[128])
+{
+    snprintf(name, 128, "KSTREAM_%s__%s", row->section, row->key);
+    for (char *p = name; *p; p++)
+        if (*p >= 'a' && *p <= 'z')
+            *p = (char)(*p - 'a' + 'A');
+}
+
+static const char *environment_value(char *const *environment, const char *name)
+{
+    size_t bytes = strlen(name);
+    for (; environment && *environment; environment++)
+        if (strncmp(*environment, name, bytes) == 0 && (*environment)[bytes] == '=')
+            return *environment + bytes + 1;
+    return NULL;
+}
+
+static enum ks_status load_environment(
+    char *const *environment, struct ks_config *config, struct ks_error *err)
+{
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
+        char name[128];
+        environment_name(&rows[i], name);
+        const char *value = environment_value(environment, name);
+        enum ks_status st = value ? row_set(&rows[i], config, value, name, err) : KS_OK;
+        if (st)
+            return st;
+    }
+    /* A name with "__" is meant as a setting: a misspelt one must not be passed over in silence. */
+    for (; environment && *environment; environment++) {
+        const char *end = strchr(*environment, '=');
+        const char *mark = strstr(*environment, "__");
+        if (strncmp(*environment, "KSTREAM_", 8) != 0 || !end || !mark || mark > end)
+            continue;
+        char section[64];
+        char key[64];
+        char name[128];
+        snprintf(name, sizeof(name), "%.*s", (int)(end - *environment), *environment);
+        snprintf(
+            section, sizeof(section), "%.*s", (int)(mark - *environment - 8), *environment + 8);
+        snprintf(key, sizeof(key), "%.*s", (int)(end - mark - 2), mark + 2);
+        for (char *p = section; *p; p++)
+            *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
+        for (char *p = key; *p; p++)
+            *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
+        if (!row_find(section, key))
+            return unknown_key(name, section, key, err);
+    }
+    return KS_OK;
+}
+
+static enum ks_status unknown_flag(const char *flag, struct ks_error *err)
+{
+    const char *nearest = "help";
+    size_t best = distance(flag, nearest);
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
+        if (distance(flag, rows[i].flag) < best) {
+            best = distance(flag, rows[i].flag);
+            nearest = rows[i].flag;
+        }
+    for (size_t i = 0; i < KS_COUNT_OF(action_flags); i++)
+        if (distance(flag, action_flags[i].flag) < best) {
+            best = distance(flag, action_flags[i].flag);
+            nearest = action_flags[i].flag;
+        }
+    return ks_fail(err, KS_USAGE, 0, "unknown flag '--%s'; did you mean '--%s'?", flag, nearest);
+}
+
+/* One pass over the flags: config NULL only looks for --config and the actions. */
+struct flags {
+    struct ks_config *config;
+    const char *config_path;
+    enum ks_config_action action;
+};
+
+static bool flag_is_action(const char *flag, enum ks_config_action *out_action)
+{
+    for (size_t i = 0; i < KS_COUNT_OF(action_flags); i++)
+        if (strcmp(flag, action_flags[i].flag) == 0) {
+            *out_action = action_flags[i].action;
+            return true;
+        }
+    return false;
+}
+
+static const struct row *row_of_flag(const char *flag)
+{
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
+        if (strcmp(flag, rows[i].flag) == 0)
+            return &rows[i];
+    return NULL;
+}
+
+static enum ks_status flags_read(
+    const struct ks_config_sources *sources, struct flags *flags, struct ks_error *err)
+{
+    for (int i = 1; i < sources->argc; i++) {
+        const char *arg = sources->argv[i];
+        if (strncmp(arg, "--", 2) != 0 || !arg[2])
+            return ks_fail(err, KS_USAGE, 0, "unexpected argument '%s'", arg);
+        char flag[128];
+        size_t name_bytes = strcspn(arg + 2, "=");
+        const char *value = arg[2 + name_bytes] ? arg + 3 + name_bytes : NULL;
+        snprintf(flag, sizeof(flag), "%.*s", (int)KS_MIN(name_bytes, (size_t)100), arg + 2);
+        if (flag_is_action(flag, &flags->action))
+            continue;
+        const struct row *row = row_of_flag(flag);
+        bool is_config = strcmp(flag, "config") == 0;
+        if (!row && !is_config)
+            return unknown_flag(flag, err);
+        if (!value && row && row->type == ROW_BOOL)
+            value = "yes";
+        if (!value && i + 1 < sources->argc)
+            value = sources->argv[++i];
+        if (!value)
+            return ks_fail(err, KS_USAGE, 0, "flag '--%s' needs a value", flag);
+        if (is_config)
+            flags->config_path = value;
+        char where[140];
+        snprintf(where, sizeof(where), "--%s", flag);
+        enum ks_status st =
+            row && flags->config ? row_set(row, flags->config, value, where, err) : KS_OK;
+        if (st)
+            return st;
+    }
+    return KS_OK;
+}
+
+/* What no single row can see. */
+static enum ks_status config_check(const struct ks_config *config, struct ks_error *err)
+{
+    if (strlen(config->aws_account_id) != 12 || strspn(config->aws_account_id, "0123456789") != 12)
+        return ks_fail(err, KS_USAGE, 0, "'aws.account_id' must have twelve digits");
+    if (!config->aws_region[0] || strlen(config->aws_region) > 64 ||
+        strspn(config->aws_region, "abcdefghijklmnopqrstuvwxyz0123456789-") !=
+            strlen(config->aws_region))
+        return ks_fail(err, KS_USAGE, 0, "'aws.region' must look like 'us-east-1'");
+    if (config->storage_journal_file_bytes > config->storage_journal_bytes / 2)
+        return ks_fail(err, KS_USAGE, 0,
+            "two files of 'storage.journal_file_bytes' must fit into 'storage.journal_bytes'");
+    if (!config->storage_data_dir[0])
+        return ks_fail(err, KS_USAGE, 0, "'storage.data_dir' must not be empty");
+    if (strcmp(config->listen_native, "none") == 0 && strcmp(config->listen_unix, "none") == 0)
+        return ks_fail(err, KS_USAGE, 0,
+            "'listen.native' and 'listen.unix' are both 'none': nobody could connect");
+    return KS_OK;
+}
+
+enum ks_status ks_config_load(const struct ks_config_sources *sources, struct ks_config *out_config,
+    enum ks_config_action *out_action, struct ks_error *err)
+{
+    KS_AUTO_FREE struct ks_config *config = ks_zalloc(sizeof(*config));
+    if (!config)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot read the configuration");
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
+        enum ks_status st = row_set(&rows[i], config, rows[i].fallback, "default", err);
+        KS_ASSERT(st == KS_OK);
+    }
+    struct flags flags = {.config = NULL, .action = KS_ACTION_RUN};
+    enum ks_status st = flags_read(sources, &flags, err);
+    if (st)
+        return st;
+    if (!flags.config_path)
+        flags.config_path = environment_value(sources->environment, "KSTREAM_CONFIG");
+    bool is_run = flags.action == KS_ACTION_RUN || flags.action == KS_ACTION_CHECK_CONFIG ||
+                  flags.action == KS_ACTION_PRINT_ADDRESSES;
+    if (is_run) {
+        if (flags.config_path)
+            st = load_files(flags.config_path, config, err);
+        if (!st)
+            st = load_environment(sources->environment, config, err);
+        flags.config = config;
+        if (!st)
+            st = flags_read(sources, &flags, err);
+        if (!st)
+            st = config_check(config, err);
+    }
+    if (st)
+        return st;
+    *out_config = *config;
+    *out_action = flags.action;
+    return KS_OK;
+}
+
+/* ---- printing ---- */
+
+static void row_print_range(FILE *to, const struct row *row)
+{
+    if (row->type == ROW_CHOICE)
+        fprintf(to, " (%s)", row->choices);
+    else if (row->type == ROW_BOOL)
+        fprintf(to, " (yes|no)");
+}
+
+void ks_config_print_defaults(FILE *to)
+{
+    fprintf(to, "# kstreamd.conf: every setting with its default. A value may also come from the "
+                "environment\n"
+                "# (KSTREAM_SECTION__KEY) or a flag (kstreamd --help); flag > environment > file > "
+                "default.\n");
+    const char *section = "";
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
+        if (strcmp(section, rows[i].section) != 0)
+            fprintf(to, "\n[%s]\n", rows[i].section);
+        section = rows[i].section;
+        fprintf(to, "# %s", rows[i].text);
+        row_print_range(to, &rows[i]);
+        fprintf(to, "\n#%s = %s\n", rows[i].key, rows[i].fallback);
+    }
+}
+
+void ks_config_print_help(FILE *to)
+{
+    fprintf(to, "usage: kstreamd [--config FILE] [--FLAG VALUE]...\n\nThe kstream broker.\n\n"
+                "  --config FILE             settings; conf.d/*.conf beside it are read as well\n");
+    for (size_t i = 0; i < KS_COUNT_OF(action_flags); i++)
+        fprintf(to, "  --%-23s %s\n", action_flags[i].flag, action_flags[i].text);
+    fprintf(to, "\nsettings (flag, default):\n");
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
+        char name[160];
+        snprintf(name, sizeof(name), "%s %s", rows[i].flag,
+            rows[i].type == ROW_BOOL ? "" : rows[i].fallback);
+        fprintf(to, "  --%-32s %s", name, rows[i].text);
+        row_print_range(to, &rows[i]);
+        fprintf(to, "\n");
+    }
+    fprintf(to,
+        "\nEach is also [SECTION] KEY in the file and KSTREAM_SECTION__KEY in the environment;\n"
+        "kstreamd --print-default-config shows the sections.\n");
+}

@@ -1,0 +1,107 @@
+/*
+ * A connection: a socket whose input is cut into frames and whose output is a queue of references.
+ * Reads go into the loop's one slab; only a frame that is not yet whole gets memory of its own,
+ * reserved from the input budget at its full length before the rest is read. An idle connection
+ * keeps neither.
+ *
+ * Life:    open -> (draining) -> closed -> freed when the last call under way has ended.
+ * Threads: its loop's only.
+ */
+#ifndef KS_DAEMON_CONN_H
+#define KS_DAEMON_CONN_H
+
+#include "base/bytes.h"
+#include "base/list.h"
+#include "base/status.h"
+
+#include <event2/event_struct.h>
+#include <sys/uio.h>
+
+struct ks_conn;
+struct ks_loop;
+
+#define KS_CONN_CALLS_MAX 4096u /* design: unanswered requests of one connection */
+#define KS_OUTPUT_PARTS_MAX 18u /* a prefix, sixteen extents, one to spare */
+
+/* One answer on its way out, by reference. Made by the protocol, consumed by ks_conn_take_output.
+ */
+struct ks_output {
+    struct ks_list link;
+    struct iovec parts[KS_OUTPUT_PARTS_MAX];
+    unsigned part_count;
+    unsigned part;                             /* first not yet written */
+    size_t bytes;                              /* of all parts, not yet written */
+    void (*release)(struct ks_output *output); /* frees it; the bytes have left, or never will */
+};
+
+/* What the frames mean. */
+struct ks_conn_protocol {
+    /*
+     * One complete frame, without its length; valid during the call. A status other than KS_OK
+     * closes the connection when what is queued has left.
+     */
+    enum ks_status (*on_frame)(struct ks_conn *conn, struct ks_view body, struct ks_error *err);
+    /* The input cannot be understood as frames: a last word may be queued, then the connection
+     * closes. */
+    void (*on_bad_input)(struct ks_conn *conn, const struct ks_error *error);
+};
+
+struct ks_conn {
+    struct ks_loop *loop;
+    const struct ks_conn_protocol *protocol;
+    struct ks_list link;        /* loop->conns */
+    struct ks_list dirty_link;  /* loop->dirty */
+    struct ks_list starve_link; /* loop->starved */
+    int fd;
+    char peer[64];
+    struct event read_event;
+    struct event write_event;
+    struct event frame_timer; /* pending while a frame has begun and not ended */
+    struct event write_timer; /* pending while output waits for the peer */
+
+    uint8_t *in; /* what could not be consumed yet: part of a frame, or frames held back; NULL when
+                    idle */
+    size_t in_bytes;
+    size_t in_capacity;
+    size_t in_reserved; /* of the input budget */
+
+    struct ks_list out;
+    size_t out_bytes;
+    uint64_t promised_bytes; /* of answers that are being read from the disk */
+
+    uint32_t calls; /* under way */
+    uint64_t in_flight_bytes;
+    bool is_consuming;  /* inside consume(): no re-entry */
+    bool is_paused;     /* reads stopped until calls end or output leaves */
+    bool is_input_over; /* end of input, or bad input, or draining: no more frames */
+    bool is_closed;
+};
+
+/* Takes fd (closed on failure as well). Errors: KS_NO_MEMORY. */
+enum ks_status ks_conn_open(struct ks_loop *loop, int fd, const struct ks_conn_protocol *protocol,
+    const char *peer, struct ks_conn **out_conn, struct ks_error *err) KS_MUST_USE;
+/* Now. why goes to the log. */
+void ks_conn_close(struct ks_conn *conn, const char *why);
+/* No more frames; closes when calls are answered and the answers have left. */
+void ks_conn_drain(struct ks_conn *conn);
+
+/* A call begins, costing bytes of the connection's in-flight budget and of the input budget; ends.
+ * end may free the connection. */
+void ks_conn_call_begin(struct ks_conn *conn, uint64_t bytes);
+void ks_conn_call_end(struct ks_conn *conn, uint64_t bytes);
+
+/*
+ * Room for an answer of bytes? True: it counts until ks_conn_promise_end. False: the peer has left
+ * too much unread, or all peers together have.
+ */
+bool ks_conn_promise(struct ks_conn *conn, uint64_t bytes) KS_MUST_USE;
+void ks_conn_promise_end(struct ks_conn *conn, uint64_t bytes);
+
+/* Queues; released at once when the connection is closed. */
+void ks_conn_take_output(struct ks_conn *conn, struct ks_output *output);
+
+/* For loop.c. */
+void ks_conn_flush(struct ks_conn *conn);
+void ks_conn_feed_starved(struct ks_loop *loop);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * The data directory from outside the engine: made, locked, judged, its catalog checked before it
+ * is trusted, its catalog and index opened.
+ *
+ *   lock            held while the process lives (storage/io.h)
+ *   clean           there if the last run stopped in order; removed at start
+ *   run             number of the current run
+ *   iterator.key    daemon/iterator.h
+ *   addresses       daemon/addresses.h
+ *   catalog/ index/ LMDB
+ *   journal/ segments/ quarantine/  the engine's
+ */
+#ifndef KS_DAEMON_DATADIR_H
+#define KS_DAEMON_DATADIR_H
+
+#include "base/events.h"
+#include "base/status.h"
+#include "storage/io.h"
+#include "storage/kv.h"
+
+#include <sys/types.h>
+
+struct ks_datadir {
+    char path[4096];
+    struct ks_io *io;
+    struct ks_kv *catalog;
+    struct ks_kv *index;
+    uint64_t run_id;
+    bool was_clean;
+    pid_t checker; /* the forked catalog check under way; 0 = none */
+    int checker_pipe;
+};
+
+struct ks_datadir_options {
+    const char *path;
+    bool is_unsafe_fs_allowed;
+    const struct ks_events *events;
+};
+
+/*
+ * Makes and locks the directory; after an unclean stop forks the catalog's check. Before threads
+ * exist. Errors: KS_IN_USE another broker has it; KS_UNSUPPORTED a file system that loses data;
+ * KS_STORAGE_FULL; KS_IO.
+ */
+enum ks_status ks_datadir_open(const struct ks_datadir_options *options, struct ks_datadir *dir,
+    struct ks_error *err) KS_MUST_USE;
+/* Waits for the check, then opens the catalog. Errors: KS_CORRUPT the check failed or died: the
+ * text says what to do. */
+enum ks_status ks_datadir_open_catalog(struct ks_datadir *dir, struct ks_error *err) KS_MUST_USE;
+/* ks_engine_options.open_index; arg: the datadir. */
+enum ks_status ks_datadir_open_index(
+    void *arg, bool erase_first, struct ks_kv **out_kv, struct ks_error *err) KS_MUST_USE;
+/* Everything is on disk and closed in order: the next start may trust the catalog as it is. */
+void ks_datadir_mark_clean(struct ks_datadir *dir, const struct ks_events *events);
+void ks_datadir_close(struct ks_datadir *dir);
+
+#endif

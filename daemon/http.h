@@ -1,0 +1,27 @@
+/*
+ * The HTTP door, for now two questions: GET /livez (200 while the process lives, recovery included)
+ * and GET /readyz (200 when requests are served, else 503 and why). A thread of its own, up before
+ * anything that may take long.
+ */
+#ifndef KS_DAEMON_HTTP_H
+#define KS_DAEMON_HTTP_H
+
+#include "base/events.h"
+#include "base/status.h"
+
+struct ks_http;
+
+struct ks_http_options {
+    int fd; /* a listening socket, taken in any case */
+    const struct ks_events *events;
+    /* Any thread. True: ready; else reason says why not, one line. */
+    bool (*is_ready)(void *arg, char *reason, size_t reason_bytes);
+    void *arg;
+};
+
+/* Errors: KS_NO_MEMORY. */
+enum ks_status ks_http_start(const struct ks_http_options *options, struct ks_http **out_http,
+    struct ks_error *err) KS_MUST_USE;
+void ks_http_stop(struct ks_http *http); /* NULL is fine */
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * Sockets to listen on: TCP by HOST:PORT, unix by path. Bound at once, so that a taken address is
+ * known before a long recovery; clients are refused until ks_listener_start. Non-blocking,
+ * close-on-exec.
+ */
+#ifndef KS_DAEMON_LISTENER_H
+#define KS_DAEMON_LISTENER_H
+
+#include "base/status.h"
+#include "daemon/addresses.h"
+
+struct ks_listen_options {
+    const char *address; /* "127.0.0.1:7420", "[::1]:0", "localhost:7420" */
+    const char *flag;    /* "--listen": for the error's text */
+    bool is_insecure;    /* beyond loopback is fine */
+};
+
+/*
+ * out_address has room for KS_ADDRESS_BYTES and gets HOST:PORT with the port that was picked.
+ * Errors: KS_USAGE not HOST:PORT, or beyond loopback; KS_IN_USE the port is taken; KS_IO.
+ */
+enum ks_status ks_listener_bind_tcp(const struct ks_listen_options *options, int *out_fd,
+    char *out_address, struct ks_error *err) KS_MUST_USE;
+/*
+ * Mode 0660. A socket that nobody listens on is replaced. Errors: KS_IN_USE somebody listens there,
+ * or it is no socket; KS_USAGE the path is too long; KS_IO.
+ */
+enum ks_status ks_listener_bind_unix(
+    const char *path, int *out_fd, struct ks_error *err) KS_MUST_USE;
+/* Errors: KS_IN_USE, KS_IO. */
+enum ks_status ks_listener_start(int fd, struct ks_error *err) KS_MUST_USE;
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * The daemon's log: an event sink (base/events.h) that writes one line per event to standard error.
+ * Names are stable, fields are key=value; no payload bytes, no secrets. An event that repeats more
+ * than KS_LOG_BURST times in a second is held back and counted ("log.suppressed event=...
+ * count=...").
+ *
+ * Threads: any thread emits.
+ */
+#ifndef KS_DAEMON_LOG_H
+#define KS_DAEMON_LOG_H
+
+#include "base/clock.h"
+#include "base/events.h"
+#include "base/mutex.h"
+#include "daemon/config.h"
+
+#define KS_LOG_BURST 20u
+#define KS_LOG_NAMES_MAX 64u
+
+struct ks_log_name {
+    const char *name; /* an event's literal */
+    uint64_t second;
+    uint32_t count;
+    uint64_t suppressed;
+};
+
+struct ks_logger {
+    struct ks_events events; /* first member: give &logger->events to others */
+    enum ks_log_format format;
+    enum ks_level level;
+    bool is_journal; /* systemd reads us: it adds time itself, the level goes in front as <N> */
+    const struct ks_clock *clock;
+    int fd;
+    struct ks_mutex mu;                         /* KS_RANK_EVENTS */
+    struct ks_log_name names[KS_LOG_NAMES_MAX]; /* [mu] */
+};
+
+struct ks_logger_options {
+    enum ks_log_format format;
+    enum ks_level level;
+    const struct ks_clock *clock;
+    int fd;
+    bool is_journal;
+};
+
+void ks_logger_init(struct ks_logger *logger, const struct ks_logger_options *options);
+/* Writes what was still held back. */
+void ks_logger_fini(struct ks_logger *logger);
+
+#endif

@@ -1,0 +1,201 @@
+#include "daemon/loop.h"
+
+#include "base/alloc.h"
+#include "daemon/conn.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+/* Small: nothing on a loop recurses or keeps large locals, and idle threads must stay cheap. */
+#define LOOP_STACK_BYTES (512u * 1024)
+
+static void loop_mail(evutil_socket_t fd, short what, void *arg)
+{
+    struct ks_loop *loop = arg;
+    (void)fd, (void)what;
+    ks_mailbox_deliver(&loop->mailbox);
+}
+
+static void loop_flush(evutil_socket_t fd, short what, void *arg)
+{
+    struct ks_loop *loop = arg;
+    struct ks_list *node;
+    (void)fd, (void)what;
+    while ((node = ks_list_pop(&loop->dirty)))
+        ks_conn_flush(KS_CONTAINER_OF(node, struct ks_conn, dirty_link));
+}
+
+static void loop_feed_starved(evutil_socket_t fd, short what, void *arg)
+{
+    struct ks_loop *loop = arg;
+    (void)fd, (void)what;
+    ks_conn_feed_starved(loop);
+}
+
+static void loop_stop(struct ks_mail *mail)
+{
+    struct ks_loop *loop = KS_CONTAINER_OF(mail, struct ks_loop, stop_mail);
+    loop->is_stopping = true;
+    if (loop->on_stop)
+        loop->on_stop(loop);
+    if (loop->on_wake)
+        loop->on_wake(loop); /* long-polls are answered now */
+    KS_LIST_FOR_EACH_SAFE(node, &loop->conns)
+    ks_conn_drain(KS_CONTAINER_OF(node, struct ks_conn, link));
+    ks_loop_check_end(loop);
+}
+
+static void loop_abort(struct ks_mail *mail)
+{
+    struct ks_loop *loop = KS_CONTAINER_OF(mail, struct ks_loop, abort_mail);
+    KS_LIST_FOR_EACH_SAFE(node, &loop->conns)
+    ks_conn_close(KS_CONTAINER_OF(node, struct ks_conn, link), "stop");
+    event_base_loopbreak(loop->base);
+}
+
+static void loop_woken(struct ks_mail *mail)
+{
+    struct ks_loop *loop = KS_CONTAINER_OF(mail, struct ks_loop, wake_mail);
+    /* Cleared before looking: what becomes durable from now on sends another wake-up. */
+    atomic_store(&loop->is_wake_sent, false);
+    if (loop->on_wake)
+        loop->on_wake(loop);
+}
+
+static enum ks_status loop_open(struct ks_loop *loop, struct ks_error *err)
+{
+    KS_CLEANUP(ks_freep) void *slab = ks_malloc(KS_SLAB_BYTES);
+    struct event_config *config = event_config_new();
+    if (config) {
+        /* One thread owns the base; mail is the only way in, so libevent needs no locks. */
+        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+        loop->base = event_base_new_with_config(config);
+        event_config_free(config);
+    }
+    if (!slab || !loop->base) {
+        if (loop->base)
+            event_base_free(loop->base);
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot make an event loop");
+    }
+    enum ks_status st = ks_md5_create(&loop->md5, err);
+    if (!st)
+        st = ks_mailbox_init(&loop->mailbox, true, err);
+    if (st) {
+        ks_md5_destroy(loop->md5);
+        event_base_free(loop->base);
+        return st;
+    }
+    loop->slab = KS_TAKE(slab);
+    return KS_OK;
+}
+
+enum ks_status ks_loop_init(
+    struct ks_loop *loop, unsigned index, struct ks_loop_shared *shared, struct ks_error *err)
+{
+    memset(loop, 0, sizeof(*loop));
+    loop->index = index;
+    loop->shared = shared;
+    ks_list_init(&loop->conns);
+    ks_list_init(&loop->dirty);
+    ks_list_init(&loop->starved);
+    ks_list_init(&loop->parked);
+    loop->stop_mail.deliver = loop_stop;
+    loop->abort_mail.deliver = loop_abort;
+    loop->wake_mail.deliver = loop_woken;
+    atomic_init(&loop->is_wake_sent, false);
+    atomic_init(&loop->parked_count, 0);
+    enum ks_status st = loop_open(loop, err);
+    if (st)
+        return st;
+    event_assign(&loop->mailbox_event, loop->base, loop->mailbox.event_fd, EV_READ | EV_PERSIST,
+        loop_mail, loop);
+    event_assign(&loop->flush_event, loop->base, -1, 0, loop_flush, loop);
+    event_assign(&loop->starve_timer, loop->base, -1, 0, loop_feed_starved, loop);
+    if (event_add(&loop->mailbox_event, NULL) < 0) {
+        ks_loop_fini(loop);
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot watch a mailbox");
+    }
+    return KS_OK;
+}
+
+void ks_loop_fini(struct ks_loop *loop)
+{
+    KS_ASSERT(!loop->is_running);
+    /* Late completions: their calls and connections are freed by them. */
+    ks_mailbox_deliver(&loop->mailbox);
+    event_del(&loop->mailbox_event);
+    event_del(&loop->starve_timer);
+    event_base_free(loop->base);
+    ks_mailbox_fini(&loop->mailbox);
+    ks_md5_destroy(loop->md5);
+    ks_free(loop->slab);
+}
+
+static void *loop_run(void *arg)
+{
+    struct ks_loop *loop = arg;
+    event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    return NULL;
+}
+
+enum ks_status ks_loop_start(struct ks_loop *loop, struct ks_error *err)
+{
+    pthread_attr_t attributes;
+    char name[16];
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, LOOP_STACK_BYTES);
+    int rc = pthread_create(&loop->thread, &attributes, loop_run, loop);
+    pthread_attr_destroy(&attributes);
+    if (rc)
+        return ks_fail(err, KS_NO_MEMORY, rc, "cannot start a loop's thread");
+    loop->is_running = true;
+    name[0] = '\0';
+    strcpy(name, "loop-");
+    name[5] = (char)('0' + loop->index / 10 % 10);
+    name[6] = (char)('0' + loop->index % 10);
+    name[7] = '\0';
+    pthread_setname_np(loop->thread, name);
+    return KS_OK;
+}
+
+void ks_loop_stop(struct ks_loop *loop)
+{
+    ks_mailbox_send(&loop->mailbox, &loop->stop_mail);
+}
+
+void ks_loop_abort(struct ks_loop *loop)
+{
+    ks_mailbox_send(&loop->mailbox, &loop->abort_mail);
+}
+
+bool ks_loop_join(struct ks_loop *loop, uint64_t timeout_ms)
+{
+    struct timespec until;
+    if (!loop->is_running)
+        return true;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(timeout_ms / 1000);
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    int rc = pthread_clockjoin_np(loop->thread, NULL, CLOCK_MONOTONIC, &until);
+    if (rc == 0)
+        loop->is_running = false;
+    return rc == 0;
+}
+
+void ks_loop_wake(struct ks_loop *loop)
+{
+    if (atomic_load(&loop->parked_count) == 0 || atomic_exchange(&loop->is_wake_sent, true))
+        return;
+    ks_mailbox_send(&loop->mailbox, &loop->wake_mail);
+}
+
+void ks_loop_check_end(struct ks_loop *loop)
+{
+    if (loop->is_stopping && ks_list_is_empty(&loop->conns))
+        event_base_loopbreak(loop->base);
+}

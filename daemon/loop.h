@@ -1,0 +1,86 @@
+/*
+ * A loop: one thread, one libevent base, one mailbox, and the connections dealt to it, for life.
+ * Nothing that runs here may block.
+ *
+ * Threads: everything but ks_loop_send, _stop and _join runs on the loop's own thread.
+ */
+#ifndef KS_DAEMON_LOOP_H
+#define KS_DAEMON_LOOP_H
+
+#include "base/clock.h"
+#include "base/events.h"
+#include "base/mailbox.h"
+#include "base/md5.h"
+#include "daemon/budget.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <pthread.h>
+
+struct ks_acceptor;
+
+#define KS_SLAB_BYTES (256u * 1024) /* one read, one write turn */
+
+/* What all loops share. Borrowed, outlives them. */
+struct ks_loop_shared {
+    const struct ks_clock *clock;
+    const struct ks_events *events;
+    struct ks_budget input;  /* bytes of requests being received or worked on */
+    struct ks_budget output; /* bytes of answers on their way out */
+    _Atomic uint32_t connections;
+    uint64_t in_flight_bytes_max; /* a connection's */
+    uint64_t output_bytes_max;    /* a connection's */
+    uint64_t frame_timeout_ms;
+    uint64_t frame_bytes_per_s_min;
+    uint64_t write_timeout_ms;
+    uint32_t connections_max;
+    void *server; /* of the protocol above */
+};
+
+struct ks_loop {
+    struct ks_loop_shared *shared;
+    unsigned index;
+    pthread_t thread;
+    bool is_running; /* [main] thread must be joined */
+    struct event_base *base;
+    struct ks_mailbox mailbox;
+    struct event mailbox_event;
+    struct event flush_event; /* made active when dirty gets its first connection */
+    struct event starve_timer;
+    struct ks_list conns;
+    struct ks_list dirty;   /* connections with new output */
+    struct ks_list starved; /* connections waiting for the input budget */
+    struct ks_list parked;  /* calls waiting for records (ops_get.c) */
+    uint8_t *slab;          /* KS_SLAB_BYTES: what one read brings; empty between events */
+    struct ks_md5 *md5;
+    struct ks_mail stop_mail;
+    struct ks_mail abort_mail;
+    struct ks_mail wake_mail; /* "records became durable", under way while is_wake_sent */
+    _Atomic bool is_wake_sent;
+    _Atomic uint32_t parked_count;
+    void (*on_wake)(struct ks_loop *loop);
+    void (*on_stop)(struct ks_loop *loop); /* what else listens on this loop closes */
+    struct ks_acceptor *acceptor;          /* of loop 0; borrowed */
+    bool is_stopping;
+};
+
+/* Errors: KS_NO_MEMORY, KS_INTERNAL. On failure nothing is left. */
+enum ks_status ks_loop_init(struct ks_loop *loop, unsigned index, struct ks_loop_shared *shared,
+    struct ks_error *err) KS_MUST_USE;
+void ks_loop_fini(struct ks_loop *loop); /* joined; delivers what mail is left */
+/* Errors: KS_NO_MEMORY. */
+enum ks_status ks_loop_start(struct ks_loop *loop, struct ks_error *err) KS_MUST_USE;
+/* Any thread, once. Requests under way are finished and answered, then connections close and the
+ * thread ends. */
+void ks_loop_stop(struct ks_loop *loop);
+/* Any thread, once, after stop: connections close now. */
+void ks_loop_abort(struct ks_loop *loop);
+/* False when the thread still runs after timeout_ms. */
+bool ks_loop_join(struct ks_loop *loop, uint64_t timeout_ms);
+/* Any thread: runs on_wake on the loop, unless nothing is parked there or a wake-up is under way.
+ */
+void ks_loop_wake(struct ks_loop *loop);
+/* The loop's thread, after a connection went: a stopping loop ends with its last one. */
+void ks_loop_check_end(struct ks_loop *loop);
+
+#endif

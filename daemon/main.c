@@ -1,0 +1,516 @@
+/* kstreamd: the order in which a broker starts and stops. */
+#include "base/alloc.h"
+#include "base/map_copy.h"
+#include "daemon/acceptor.h"
+#include "daemon/addresses.h"
+#include "daemon/config.h"
+#include "daemon/datadir.h"
+#include "daemon/http.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/native.h"
+#include "daemon/ops.h"
+#include "daemon/version.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define EXIT_POISONED 74 /* EX_IOERR */
+#define POISON_GRACE_MS 500
+#define EVENT_NAME_START_FAILED "daemon.cannot_start"
+
+enum daemon_state {
+    STATE_STARTING,
+    STATE_CHECKING,
+    STATE_RECOVERING,
+    STATE_READY,
+    STATE_STOPPING,
+    STATE_POISONED
+};
+
+struct daemon {
+    struct ks_config config;
+    struct ks_logger logger;
+    struct ks_datadir datadir;
+    struct ks_server server;
+    struct ks_acceptor acceptor;
+    struct ks_http *http;
+    struct ks_addresses addresses;
+    int sockets[2];
+    unsigned socket_count;
+    unsigned loops_ready;
+    int signal_fd;
+    int poison_fd;          /* an eventfd: written once by the thread that met the failure */
+    struct ks_error poison; /* before poison_fd is written */
+    _Atomic int state;
+    _Atomic unsigned progress_percent;
+    bool is_engine_started;
+};
+
+static bool daemon_is_ready(void *arg, char *reason, size_t reason_bytes)
+{
+    struct daemon *daemon = arg;
+    enum daemon_state state = (enum daemon_state)atomic_load(&daemon->state);
+    switch (state) {
+    case STATE_READY:
+        return true;
+    case STATE_STARTING:
+        snprintf(reason, reason_bytes, "starting");
+        break;
+    case STATE_CHECKING:
+        snprintf(reason, reason_bytes, "checking the catalog after an unclean stop");
+        break;
+    case STATE_RECOVERING:
+        snprintf(
+            reason, reason_bytes, "recovering, %u %% done", atomic_load(&daemon->progress_percent));
+        break;
+    case STATE_STOPPING:
+        snprintf(reason, reason_bytes, "stopping");
+        break;
+    case STATE_POISONED:
+        snprintf(reason, reason_bytes, "stopped after a failed write");
+        break;
+    }
+    return false;
+}
+
+static void daemon_on_progress(void *arg, unsigned percent)
+{
+    struct daemon *daemon = arg;
+    atomic_store(&daemon->progress_percent, percent);
+}
+
+static void daemon_on_poison(void *arg, const struct ks_error *error)
+{
+    struct daemon *daemon = arg;
+    daemon->poison = *error;
+    atomic_store(&daemon->state, STATE_POISONED);
+    KS_IGNORE(eventfd_write(daemon->poison_fd, 1), "an eventfd takes this write");
+}
+
+/* ---- start ---- */
+
+static enum ks_status start_process(struct daemon *daemon, struct ks_error *err)
+{
+    sigset_t signals;
+    struct rlimit limit;
+    /* Many threads, few allocations each: an arena per thread would cost more memory than it saves
+     * time. Large blocks go back to the kernel when freed. */
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 2 << 20);
+    signal(SIGPIPE, SIG_IGN);
+    ks_map_guard_install();
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+    daemon->poison_fd = eventfd(0, EFD_CLOEXEC);
+    if (daemon->signal_fd < 0 || daemon->poison_fd < 0)
+        return ks_fail(err, KS_INTERNAL, errno, "cannot watch signals");
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return KS_OK;
+}
+
+static enum ks_status start_sockets(struct daemon *daemon, struct ks_error *err)
+{
+    const struct ks_config *config = &daemon->config;
+    enum ks_status st = KS_OK;
+    if (strcmp(config->listen_native, "none") != 0) {
+        const struct ks_listen_options options = {.address = config->listen_native,
+            .flag = "--listen",
+            .is_insecure = config->listen_insecure};
+        st = ks_listener_bind_tcp(
+            &options, &daemon->sockets[daemon->socket_count], daemon->addresses.native, err);
+        if (st)
+            return st;
+        daemon->socket_count++;
+    }
+    if (strcmp(config->listen_unix, "none") != 0) {
+        st =
+            ks_listener_bind_unix(config->listen_unix, &daemon->sockets[daemon->socket_count], err);
+        if (st)
+            return st;
+        daemon->socket_count++;
+        memcpy(daemon->addresses.unix_path, config->listen_unix, sizeof(config->listen_unix));
+    }
+    return KS_OK;
+}
+
+static enum ks_status start_http(struct daemon *daemon, struct ks_error *err)
+{
+    const struct ks_config *config = &daemon->config;
+    int fd = -1;
+    if (strcmp(config->listen_http, "none") == 0)
+        return KS_OK;
+    const struct ks_listen_options options = {
+        .address = config->listen_http, .flag = "--http", .is_insecure = config->listen_insecure};
+    enum ks_status st = ks_listener_bind_tcp(&options, &fd, daemon->addresses.http, err);
+    if (st)
+        return st;
+    st = ks_listener_start(fd, err);
+    if (st) {
+        close(fd);
+        return st;
+    }
+    const struct ks_http_options http = {
+        .fd = fd, .events = &daemon->logger.events, .is_ready = daemon_is_ready, .arg = daemon};
+    return ks_http_start(&http, &daemon->http, err);
+}
+
+static enum ks_status start_engine(struct daemon *daemon, struct ks_error *err)
+{
+    const struct ks_config *config = &daemon->config;
+    struct ks_engine_options options = {.io = daemon->datadir.io,
+        .catalog = daemon->datadir.catalog,
+        .open_index = ks_datadir_open_index,
+        .open_index_arg = &daemon->datadir,
+        .clock = &ks_clock_system,
+        .events = &daemon->logger.events,
+        .on_poison = daemon_on_poison,
+        .on_poison_arg = daemon,
+        .on_progress = daemon_on_progress,
+        .on_progress_arg = daemon};
+    struct ks_fs_info fs;
+    ks_engine_limits_default(&options.limits);
+    options.limits.segment_bytes = config->storage_segment_bytes;
+    options.limits.journal_bytes = config->storage_journal_bytes;
+    options.limits.journal_file_bytes = config->storage_journal_file_bytes;
+    options.limits.flush_bytes = config->storage_flush_bytes;
+    options.limits.flush_age_ms = config->storage_flush_age;
+    options.limits.tail_bytes_max = config->limits_memory;
+    options.limits.shards_max = (uint32_t)config->limits_shards;
+    enum ks_status st = daemon->datadir.io->ops->fs_info(daemon->datadir.io, &fs, err);
+    if (st)
+        return st;
+    /* An eighth of a small file system, but never less than two files. */
+    uint64_t journal_bytes = ks_min_u64(options.limits.journal_bytes, fs.total_bytes / 8);
+    if (journal_bytes < 2 * options.limits.journal_file_bytes)
+        options.limits.journal_file_bytes = ks_max_u64(
+            journal_bytes / 2 & ~(uint64_t)0xfffff, options.limits.journal_first_file_bytes);
+    options.limits.journal_bytes = ks_max_u64(journal_bytes, 2 * options.limits.journal_file_bytes);
+    return ks_engine_open(&options, &daemon->server.engine, err);
+}
+
+static void log_recovery(struct daemon *daemon)
+{
+    const struct ks_recovery_stats *stats = ks_engine_recovery(daemon->server.engine);
+    ks_emit(&daemon->logger.events, stats->damaged_blocks ? KS_LEVEL_ERROR : KS_LEVEL_INFO,
+        "daemon.recovered",
+        "was_clean=%d blocks=%llu batches=%llu torn_tails=%llu damaged_blocks=%llu "
+        "damaged_batches=%llu "
+        "quarantined_files=%llu",
+        stats->was_clean, (unsigned long long)stats->blocks_accepted,
+        (unsigned long long)stats->batches_replayed, (unsigned long long)stats->torn_tails,
+        (unsigned long long)stats->damaged_blocks, (unsigned long long)stats->damaged_batches,
+        (unsigned long long)stats->files_quarantined);
+}
+
+static unsigned core_count(void)
+{
+    cpu_set_t cores;
+    return sched_getaffinity(0, sizeof(cores), &cores) == 0 ? (unsigned)CPU_COUNT(&cores) : 1;
+}
+
+static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
+{
+    struct ks_server *server = &daemon->server;
+    const struct ks_config *config = &daemon->config;
+    unsigned count = config->threads_loops ? (unsigned)config->threads_loops : core_count();
+    server->loop_shared = (struct ks_loop_shared){.clock = &ks_clock_system,
+        .events = &daemon->logger.events,
+        .in_flight_bytes_max = config->limits_in_flight,
+        .output_bytes_max = config->limits_output,
+        .frame_timeout_ms = config->limits_frame_timeout,
+        .frame_bytes_per_s_min = config->limits_frame_rate,
+        .write_timeout_ms = config->limits_write_timeout,
+        .connections_max = (uint32_t)config->limits_connections,
+        .server = server};
+    ks_budget_init(&server->loop_shared.input, config->limits_input);
+    ks_budget_init(&server->loop_shared.output, config->limits_output_memory);
+    server->loops = ks_calloc(count, sizeof(server->loops[0]));
+    if (!server->loops)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot make the loops");
+    enum ks_status st = KS_OK;
+    for (unsigned i = 0; i < count && !st; i++) {
+        st = ks_loop_init(&server->loops[i], i, &server->loop_shared, err);
+        if (!st)
+            daemon->loops_ready++;
+        server->loops[i].on_wake = ks_op_get_records_wake;
+    }
+    if (st)
+        return st;
+    server->loop_count = count;
+    daemon->acceptor = (struct ks_acceptor){.loops = server->loops,
+        .loop_count = count,
+        .protocol = &ks_native_protocol,
+        .spare_fd = -1};
+    for (unsigned i = 0; i < daemon->socket_count && !st; i++)
+        st = ks_listener_start(daemon->sockets[i], err);
+    if (!st)
+        st = ks_acceptor_init(&daemon->acceptor, daemon->sockets, daemon->socket_count, err);
+    if (st)
+        return st;
+    daemon->socket_count = 0; /* the acceptor's now */
+    for (unsigned i = 0; i < count && !st; i++)
+        st = ks_loop_start(&server->loops[i], err);
+    return st;
+}
+
+static enum ks_status start_server(struct daemon *daemon, struct ks_error *err)
+{
+    struct ks_server *server = &daemon->server;
+    server->config = &daemon->config;
+    server->clock = &ks_clock_system;
+    server->events = &daemon->logger.events;
+    server->run_id = daemon->datadir.run_id;
+    enum ks_status st = ks_token_key_load(daemon->datadir.path, &server->token_key, err);
+    if (!st)
+        st = ks_readers_create((unsigned)daemon->config.threads_readers, &server->readers, err);
+    if (!st)
+        st = ks_engine_start(server->engine, err);
+    daemon->is_engine_started = st == KS_OK;
+    if (!st)
+        st = start_loops(daemon, err);
+    if (!st)
+        st = ks_addresses_write(daemon->datadir.path, &daemon->addresses, err);
+    return st;
+}
+
+/* The lock first: nothing of a directory or socket that another broker uses may be touched. */
+static enum ks_status daemon_start(struct daemon *daemon, struct ks_error *err)
+{
+    const struct ks_datadir_options options = {.path = daemon->config.storage_data_dir,
+        .is_unsafe_fs_allowed = daemon->config.storage_unsafe_fs,
+        .events = &daemon->logger.events};
+    enum ks_status st = start_process(daemon, err);
+    if (!st)
+        st = ks_datadir_open(&options, &daemon->datadir, err);
+    if (st)
+        return st;
+    ks_addresses_remove(daemon->datadir.path);
+    atomic_store(&daemon->state, daemon->datadir.checker ? STATE_CHECKING : STATE_STARTING);
+    st = start_sockets(daemon, err);
+    if (!st)
+        st = start_http(daemon, err);
+    if (!st)
+        st = ks_datadir_open_catalog(&daemon->datadir, err);
+    atomic_store(&daemon->state, STATE_RECOVERING);
+    if (!st)
+        st = start_engine(daemon, err);
+    if (st)
+        return st;
+    log_recovery(daemon);
+    st = start_server(daemon, err);
+    if (st)
+        return st;
+    int recovering = STATE_RECOVERING; /* a poison may have come first */
+    atomic_compare_exchange_strong(&daemon->state, &recovering, STATE_READY);
+    return KS_OK;
+}
+
+/* ---- stop ---- */
+
+static void stop_loops(struct daemon *daemon, uint64_t timeout_ms)
+{
+    struct ks_server *server = &daemon->server;
+    uint64_t until = ks_clock_mono_ns(&ks_clock_system) / 1000000 + timeout_ms;
+    for (unsigned i = 0; i < daemon->loops_ready; i++)
+        if (server->loops[i].is_running)
+            ks_loop_stop(&server->loops[i]);
+    for (unsigned i = 0; i < daemon->loops_ready; i++) {
+        struct ks_loop *loop = &server->loops[i];
+        uint64_t now = ks_clock_mono_ns(&ks_clock_system) / 1000000;
+        if (!loop->is_running || ks_loop_join(loop, until > now ? until - now : 0))
+            continue;
+        ks_emit(&daemon->logger.events, KS_LEVEL_WARNING, "daemon.cut_off",
+            "loop=%u text=\"requests or unread answers were left\"", i);
+        ks_loop_abort(loop);
+        KS_IGNORE(ks_loop_join(loop, 60000), "an aborted loop ends at once");
+    }
+    if (daemon->loops_ready > 0)
+        ks_acceptor_close(&daemon->acceptor);
+}
+
+/* Nothing more is promised; the next start recovers. No clean-up: what failed once must not be
+ * touched again. */
+KS_NORETURN static void daemon_die_poisoned(struct daemon *daemon)
+{
+    ks_emit(&daemon->logger.events, KS_LEVEL_ERROR, "daemon.poisoned",
+        "why=\"%s\" text=\"nothing more is acknowledged; acknowledged records are safe on disk; "
+        "start again when the "
+        "disk is in order\"",
+        daemon->poison.text);
+    ks_addresses_remove(daemon->datadir.path);
+    for (unsigned i = 0; i < daemon->loops_ready; i++)
+        if (daemon->server.loops[i].is_running)
+            ks_loop_stop(&daemon->server.loops[i]);
+    for (unsigned i = 0; i < daemon->loops_ready; i++)
+        KS_IGNORE(ks_loop_join(&daemon->server.loops[i], POISON_GRACE_MS),
+            "answers that cannot leave are lost");
+    _exit(EXIT_POISONED);
+}
+
+static void check_poison(struct daemon *daemon)
+{
+    if (atomic_load(&daemon->state) == STATE_POISONED ||
+        (daemon->server.engine && ks_engine_is_poisoned(daemon->server.engine)))
+        daemon_die_poisoned(daemon);
+}
+
+/* Also after a start that failed half-way: every part may be missing. */
+static void daemon_stop(struct daemon *daemon, bool is_orderly)
+{
+    struct ks_server *server = &daemon->server;
+    struct ks_error error = KS_ERROR_INIT;
+    bool is_clean = is_orderly;
+    int ready = STATE_READY;
+    atomic_compare_exchange_strong(&daemon->state, &ready, STATE_STOPPING);
+    if (daemon->datadir.io)
+        ks_addresses_remove(daemon->datadir.path);
+    stop_loops(daemon, daemon->config.storage_stop_timeout);
+    ks_readers_destroy(server->readers);
+    if (daemon->is_engine_started &&
+        ks_engine_stop(server->engine, daemon->config.storage_stop_timeout, &error)) {
+        check_poison(daemon);
+        is_clean = false;
+        ks_emit(&daemon->logger.events, KS_LEVEL_WARNING, "daemon.unclean_stop",
+            "why=\"%s\" text=\"safe: the next start recovers\"", error.text);
+    }
+    for (unsigned i = 0; i < daemon->loops_ready; i++)
+        ks_loop_fini(&server->loops[i]);
+    ks_free(server->loops);
+    if (server->engine)
+        ks_engine_destroy(server->engine);
+    for (unsigned i = 0; i < daemon->socket_count; i++)
+        close(daemon->sockets[i]);
+    if (daemon->addresses.unix_path[0])
+        unlink(daemon->addresses.unix_path);
+    if (daemon->datadir.io && is_clean)
+        ks_datadir_mark_clean(&daemon->datadir, &daemon->logger.events);
+    ks_datadir_close(&daemon->datadir);
+    ks_http_stop(daemon->http);
+    if (daemon->signal_fd >= 0)
+        close(daemon->signal_fd);
+    if (daemon->poison_fd >= 0)
+        close(daemon->poison_fd);
+}
+
+/* Until a signal or a poison. */
+static void daemon_wait(struct daemon *daemon)
+{
+    struct pollfd fds[2] = {
+        {.fd = daemon->signal_fd, .events = POLLIN}, {.fd = daemon->poison_fd, .events = POLLIN}};
+    for (;;) {
+        struct signalfd_siginfo info;
+        if (poll(fds, KS_COUNT_OF(fds), -1) < 0)
+            continue;
+        check_poison(daemon);
+        if (!(fds[0].revents & POLLIN) ||
+            read(daemon->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+            continue;
+        if (info.ssi_signo == SIGHUP) {
+            ks_emit(&daemon->logger.events, KS_LEVEL_NOTICE, "daemon.reload",
+                "text=\"no setting of this version changes without a restart\"");
+            continue;
+        }
+        ks_emit(
+            &daemon->logger.events, KS_LEVEL_INFO, "daemon.stopping", "signal=%u", info.ssi_signo);
+        return;
+    }
+}
+
+static int daemon_run(struct daemon *daemon, bool is_print_addresses)
+{
+    struct ks_error error = KS_ERROR_INIT;
+    uint64_t begun_ns = ks_clock_mono_ns(&ks_clock_system);
+    const struct ks_logger_options options = {
+        .format = (enum ks_log_format)daemon->config.log_format,
+        .level = (enum ks_level)daemon->config.log_level,
+        .clock = &ks_clock_system,
+        .fd = STDERR_FILENO,
+        .is_journal = getenv("JOURNAL_STREAM") != NULL};
+    ks_logger_init(&daemon->logger, &options);
+    daemon->signal_fd = -1;
+    daemon->poison_fd = -1;
+    enum ks_status st = daemon_start(daemon, &error);
+    if (st) {
+        if (daemon->poison_fd >= 0)
+            check_poison(daemon);
+        ks_emit(&daemon->logger.events, KS_LEVEL_ERROR, EVENT_NAME_START_FAILED,
+            "status=%s why=\"%s\"", ks_status_name(st), error.text);
+        daemon_stop(daemon, false);
+        ks_logger_fini(&daemon->logger);
+        fprintf(stderr, "kstreamd: %s\n", error.text);
+        return ks_status_info(st)->exit_code;
+    }
+    ks_emit(&daemon->logger.events, KS_LEVEL_INFO, "daemon.ready",
+        "native=%s http=%s unix=%s data_dir=%s start_ms=%llu pid=%d",
+        daemon->addresses.native[0] ? daemon->addresses.native : "none",
+        daemon->addresses.http[0] ? daemon->addresses.http : "none",
+        daemon->addresses.unix_path[0] ? daemon->addresses.unix_path : "none", daemon->datadir.path,
+        (unsigned long long)((ks_clock_mono_ns(&ks_clock_system) - begun_ns) / 1000000),
+        (int)getpid());
+    if (is_print_addresses) {
+        char text[4 * KS_ADDRESS_BYTES];
+        ks_addresses_text(&daemon->addresses, text, sizeof(text));
+        fputs(text, stdout);
+        fflush(stdout);
+    }
+    daemon_wait(daemon);
+    daemon_stop(daemon, true);
+    ks_emit(&daemon->logger.events, KS_LEVEL_INFO, "daemon.stopped", "text=\"in order\"");
+    ks_logger_fini(&daemon->logger);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    enum ks_config_action action = KS_ACTION_RUN;
+    struct ks_error error = KS_ERROR_INIT;
+    const struct ks_config_sources sources = {.argc = argc, .argv = argv, .environment = environ};
+    struct daemon *daemon = ks_zalloc(sizeof(*daemon));
+    if (!daemon)
+        return ks_status_info(KS_NO_MEMORY)->exit_code;
+    int rc = 0;
+    if (ks_config_load(&sources, &daemon->config, &action, &error)) {
+        fprintf(stderr, "kstreamd: %s\nkstreamd --help shows all settings\n", error.text);
+        ks_free(daemon);
+        return ks_status_info(KS_USAGE)->exit_code;
+    }
+    switch (action) {
+    case KS_ACTION_HELP:
+        ks_config_print_help(stdout);
+        break;
+    case KS_ACTION_VERSION:
+        printf("kstreamd %s\n", KS_VERSION);
+        break;
+    case KS_ACTION_PRINT_DEFAULT_CONFIG:
+        ks_config_print_defaults(stdout);
+        break;
+    case KS_ACTION_CHECK_CONFIG:
+        printf("the configuration is right\n");
+        break;
+    case KS_ACTION_RUN:
+    case KS_ACTION_PRINT_ADDRESSES:
+        rc = daemon_run(daemon, action == KS_ACTION_PRINT_ADDRESSES);
+        break;
+    }
+    ks_free(daemon);
+    return rc;
+}

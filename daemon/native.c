@@ -1,0 +1,216 @@
+#include "daemon/native.h"
+
+#include "base/alloc.h"
+#include "daemon/ops.h"
+#include "proto/frame.h"
+#include "proto/get_records.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A response is at most a frame; GetRecords' batches come by reference behind it. */
+#define HEAD_BYTES_MAX (KS_FRAME_BYTES_MAX + KS_FRAME_LENGTH_BYTES)
+
+struct native_call {
+    struct ks_call call; /* first member */
+    struct ks_conn *conn;
+    uint64_t request_id;
+    uint32_t op;
+    uint64_t cost_bytes;
+    uint64_t promised_bytes;
+};
+
+struct native_output {
+    struct ks_output output; /* first member */
+    struct ks_buf head;
+    struct ks_read read;
+    bool has_read;
+};
+
+static void output_release(struct ks_output *output)
+{
+    struct native_output *native = KS_CONTAINER_OF(output, struct native_output, output);
+    if (native->has_read)
+        ks_read_release(&native->read);
+    ks_buf_fini(&native->head);
+    ks_free(native);
+}
+
+static void output_send(struct ks_conn *conn, struct native_output *native)
+{
+    struct ks_output *output = &native->output;
+    output->release = output_release;
+    output->parts[output->part_count++] =
+        (struct iovec){.iov_base = native->head.data, .iov_len = native->head.bytes};
+    output->bytes = native->head.bytes;
+    for (uint32_t i = 0; native->has_read && i < native->read.extent_count; i++) {
+        const struct ks_view *extent = &native->read.extents[i];
+        output->parts[output->part_count++] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)extent->data, .iov_len = extent->bytes};
+        output->bytes += extent->bytes;
+    }
+    ks_conn_take_output(conn, output);
+}
+
+_Static_assert(KS_READ_EXTENTS_MAX + 1 <= KS_OUTPUT_PARTS_MAX, "a read fits one output");
+
+static struct native_output *output_make(void)
+{
+    struct native_output *native = ks_zalloc(sizeof(*native));
+    if (native)
+        ks_buf_init(&native->head, HEAD_BYTES_MAX);
+    return native;
+}
+
+/* ---- answers ---- */
+
+static enum ks_status encode_error(
+    struct ks_server *server, struct native_call *native, struct ks_buf *to)
+{
+    struct ks_call *call = &native->call;
+    const struct ks_response_head head = {.request_id = native->request_id,
+        .put_credit_bytes = ks_server_put_credit(server),
+        .op = KS_OP_ERROR};
+    Kstream__Error error;
+    kstream__error__init(&error);
+    error.status = (uint32_t)call->status;
+    error.message = (char *)(uintptr_t)(call->message ? call->message : call->error.text);
+    error.exception = (char *)(uintptr_t)ks_status_info(call->status)->exception;
+    if (call->routing)
+        error.routing = ks_routing_message(call, call->routing);
+    return ks_response_append(to, &head, &error.base);
+}
+
+static enum ks_status encode_answer(struct native_call *native, struct native_output *output)
+{
+    struct ks_call *call = &native->call;
+    const struct ks_response_head head = {.request_id = native->request_id,
+        .put_credit_bytes = ks_server_put_credit(call->server),
+        .op = native->op};
+    if (call->status)
+        return encode_error(call->server, native, &output->head);
+    if (native->op == KS_OP_PUT_RECORDS) {
+        struct ks_put_response response;
+        ks_put_work_response(call, &response);
+        return ks_put_response_append(&output->head, &head, &response);
+    }
+    if (native->op == KS_OP_GET_RECORDS && call->has_read) {
+        enum ks_status st = ks_get_response_append_prefix(&output->head, native->request_id,
+            head.put_credit_bytes, (const void *)call->response, call->read.bytes);
+        if (st)
+            return st;
+        /* The bytes leave by reference; the pins go with them. */
+        output->read = call->read;
+        output->has_read = true;
+        call->has_read = false;
+        return KS_OK;
+    }
+    return ks_response_append(&output->head, &head, call->response);
+}
+
+static void native_done(struct ks_call *call)
+{
+    struct native_call *native = KS_CONTAINER_OF(call, struct native_call, call);
+    struct ks_conn *conn = native->conn;
+    uint64_t cost_bytes = native->cost_bytes;
+    if (native->promised_bytes > 0)
+        ks_conn_promise_end(conn, native->promised_bytes);
+    struct native_output *output = conn->is_closed ? NULL : output_make();
+    if (output && encode_answer(native, output)) {
+        output_release(&output->output);
+        output = NULL;
+    }
+    if (output)
+        output_send(conn, output);
+    else
+        ks_conn_close(
+            conn, "no memory for an answer"); /* a request without answer must not look pending */
+    ks_call_fini(call);
+    ks_free(native);
+    ks_conn_call_end(conn, cost_bytes);
+}
+
+static bool native_promise(struct ks_call *call, uint64_t bytes)
+{
+    struct native_call *native = KS_CONTAINER_OF(call, struct native_call, call);
+    if (native->promised_bytes > 0)
+        return true; /* an earlier attempt's, after a wait */
+    if (!ks_conn_promise(native->conn, bytes))
+        return false;
+    native->promised_bytes = bytes;
+    return true;
+}
+
+/* ---- requests ---- */
+
+/* For input that names no request, or a request we have no memory for. */
+static void send_error(struct ks_conn *conn, uint64_t request_id, const struct ks_error *error)
+{
+    struct native_output *output = output_make();
+    const struct ks_response_head head = {.request_id = request_id,
+        .put_credit_bytes = ks_server_put_credit(conn->loop->shared->server),
+        .op = KS_OP_ERROR};
+    Kstream__Error message;
+    kstream__error__init(&message);
+    message.status = (uint32_t)error->status;
+    message.message = (char *)(uintptr_t)error->text;
+    message.exception = (char *)(uintptr_t)ks_status_info(error->status)->exception;
+    if (output && ks_response_append(&output->head, &head, &message.base)) {
+        output_release(&output->output);
+        output = NULL;
+    }
+    if (output)
+        output_send(conn, output);
+    else
+        ks_conn_close(conn, "no memory for an answer");
+}
+
+static enum ks_status native_frame(struct ks_conn *conn, struct ks_view body, struct ks_error *err)
+{
+    struct ks_request_view request;
+    struct ks_error error = KS_ERROR_INIT;
+    memset(&request, 0, sizeof(request));
+    enum ks_status st = ks_request_peek(body, &request, &error);
+    if (st) {
+        ks_emit(conn->loop->shared->events, KS_LEVEL_WARNING, "connection.malformed_request",
+            "peer=%s bytes=%zu why=\"%s\"", conn->peer, body.bytes, error.text);
+        send_error(conn, request.request_id, &error);
+        if (err)
+            *err = error;
+        return st;
+    }
+    const struct ks_operation *operation = ks_operation_by_number(request.op);
+    if (!operation) {
+        ks_fail(&error, KS_UNSUPPORTED, 0, "operation %u is not known to this version", request.op);
+        send_error(conn, request.request_id, &error);
+        return KS_OK;
+    }
+    struct native_call *native = ks_malloc(sizeof(*native));
+    if (!native) {
+        ks_fail(&error, KS_NO_MEMORY, 0, "out of memory for this request");
+        send_error(conn, request.request_id, &error);
+        return KS_OK;
+    }
+    ks_call_init(&native->call, conn->loop, native_done);
+    native->call.promise = native_promise;
+    native->conn = conn;
+    native->request_id = request.request_id;
+    native->op = request.op;
+    native->promised_bytes = 0;
+    native->cost_bytes = body.bytes + KS_FRAME_LENGTH_BYTES;
+    ks_conn_call_begin(conn, native->cost_bytes);
+    ks_call_run(&native->call, operation, request.message);
+    return KS_OK;
+}
+
+static void native_bad_input(struct ks_conn *conn, const struct ks_error *error)
+{
+    ks_emit(conn->loop->shared->events, KS_LEVEL_WARNING, "connection.garbage",
+        "peer=%s why=\"%s\"", conn->peer, error->text);
+    send_error(conn, 0, error);
+}
+
+const struct ks_conn_protocol ks_native_protocol = {
+    .on_frame = native_frame,
+    .on_bad_input = native_bad_input,
+};

@@ -1,0 +1,130 @@
+/*
+ * Operations: each is written once, against the messages of proto/api.proto, and knows no
+ * connection. A door (native.c) makes a call, hands it to an operation, and answers when done runs:
+ * at once or later, on the same loop.
+ *
+ * Threads: a call belongs to its loop.
+ */
+#ifndef KS_DAEMON_OPS_H
+#define KS_DAEMON_OPS_H
+
+#include "daemon/server.h"
+#include "proto/api.pb-c.h"
+#include "proto/arena.h"
+#include "proto/operations.h"
+#include "proto/put_records.h"
+#include "storage/log.h"
+#include "storage/registry.h"
+
+/* Arena of a call: descriptions of many shards are the largest answers built in it. */
+#define KS_CALL_ARENA_BYTES_MAX (32u << 20)
+
+struct ks_call;
+struct ks_put_work; /* ops_put.c */
+
+struct ks_call {
+    struct ks_server *server;
+    struct ks_loop *loop;
+    struct ks_arena arena;              /* request and answer live here */
+    void (*done)(struct ks_call *call); /* the door's: answers, then ks_call_fini */
+    /* The door's: is there room for an answer of bytes? They count until the call is done. NULL:
+     * always. */
+    bool (*promise)(struct ks_call *call, uint64_t bytes);
+
+    /* The answer. */
+    enum ks_status status;
+    struct ks_error error;
+    const char *message;              /* a text too long for error; NULL: error.text */
+    struct ks_stream *routing;        /* with KS_ROUTING_CHANGED: as it is now; referenced */
+    const ProtobufCMessage *response; /* NULL for PutRecords */
+    struct ks_put_work *put;          /* PutRecords: its parts */
+    struct ks_read read;              /* GetRecords: the stored batches, until ks_read_release */
+    bool has_read;
+
+    /* Work under way. */
+    struct ks_job job;
+    struct ks_admin admin;
+    struct ks_list park_link;
+    struct event park_timer;
+    bool is_timed_out;
+    void *work; /* the operation's own, in the arena */
+};
+
+void ks_call_init(struct ks_call *call, struct ks_loop *loop, void (*done)(struct ks_call *call));
+void ks_call_fini(struct ks_call *call);
+void ks_call_finish(struct ks_call *call, const ProtobufCMessage *response);
+void ks_call_fail(struct ks_call *call, enum ks_status status, const struct ks_error *error);
+void ks_call_fail_text(struct ks_call *call, enum ks_status status, const char *format, ...)
+    KS_PRINTF(3, 4);
+void ks_call_fail_memory(struct ks_call *call);
+
+/*
+ * Runs the operation on its packed request message: decodes, validates by the rules, operates. done
+ * runs exactly once, maybe before this returns.
+ */
+void ks_call_run(
+    struct ks_call *call, const struct ks_operation *operation, struct ks_view message);
+/* For a put that its fast path refused: fails the call in the words of the rules. */
+void ks_call_explain_put(struct ks_call *call, enum ks_op op, struct ks_view message);
+/* The answer of a finished PutRecords. */
+void ks_put_work_response(struct ks_call *call, struct ks_put_response *out_response);
+
+/* The routing as a message in the call's arena; NULL: out of memory. */
+Kstream__DescribeRoutingResponse *ks_routing_message(
+    struct ks_call *call, const struct ks_stream *stream);
+
+/* ---- for ops_*.c ---- */
+
+/* A stream as requests name it; absent members have data == NULL. */
+struct ks_stream_address {
+    struct ks_view name;
+    struct ks_view arn;
+    struct ks_view id;
+};
+
+#define KS_STREAM_ADDRESS(request)                                                                 \
+    {                                                                                              \
+        ks_view_of_optional((request)->stream_name), ks_view_of_optional((request)->stream_arn),   \
+            ks_view_of_optional((request)->stream_id)                                              \
+    }
+
+static inline struct ks_view ks_view_of_optional(const char *text)
+{
+    return text ? ks_view_of_text(text) : ks_view_of(NULL, 0);
+}
+
+/* The referenced snapshot. Errors: KS_INVALID none or contradicting names; KS_NOT_FOUND. */
+enum ks_status ks_stream_resolve(struct ks_server *server, const struct ks_stream_address *address,
+    struct ks_stream **out_stream, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_stream_not_found(
+    const struct ks_server *server, struct ks_view name, struct ks_error *err);
+/* A shard by the text of its id. Errors: KS_NOT_FOUND. */
+enum ks_status ks_stream_shard_by_text(const struct ks_server *server,
+    const struct ks_stream *stream, const char *shard_id, const struct ks_shard **out_shard,
+    struct ks_error *err) KS_MUST_USE;
+/* All of these: NULL, out of memory. */
+char *ks_stream_arn(struct ks_call *call, const struct ks_stream *stream);
+char *ks_shard_id_in(struct ks_arena *arena, uint32_t shard_index);
+char *ks_sequence_in(struct ks_arena *arena, const struct ks_shard *shard, uint64_t ordinal,
+    uint64_t arrival_unix_s);
+Kstream__Shard *ks_shard_message(struct ks_call *call, const struct ks_shard *shard);
+Kstream__HashKeyRange *ks_hash_key_range_in(struct ks_arena *arena, const struct ks_shard *shard);
+const char *ks_stream_status_text(enum ks_stream_status status);
+
+void ks_op_ping(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_describe_routing(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_resume_producer(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_create_stream(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_delete_stream(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_describe_stream(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_describe_stream_summary(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_list_streams(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_list_shards(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_get_shard_iterator(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_get_records(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_put_record(struct ks_call *call, struct ks_view message);
+void ks_op_put_records(struct ks_call *call, struct ks_view message);
+/* ks_loop.on_wake. */
+void ks_op_get_records_wake(struct ks_loop *loop);
+
+#endif

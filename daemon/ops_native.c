@@ -1,0 +1,135 @@
+/* What Kinesis does not have: Ping, DescribeRouting, ResumeProducer. */
+#include "daemon/ops.h"
+#include "daemon/version.h"
+
+#include <string.h>
+
+void ks_op_ping(struct ks_call *call, const ProtobufCMessage *message)
+{
+    (void)message;
+    Kstream__PingResponse *response = ks_arena_alloc(&call->arena, sizeof(*response));
+    if (!response) {
+        ks_call_fail_memory(call);
+        return;
+    }
+    kstream__ping_response__init(response);
+    response->version = ks_arena_strdup(&call->arena, KS_VERSION);
+    response->region = ks_arena_strdup(&call->arena, call->server->config->aws_region);
+    response->account_id = ks_arena_strdup(&call->arena, call->server->config->aws_account_id);
+    response->server_unix_ms = ks_server_unix_ms(call->server);
+    response->run_id = call->server->run_id;
+    response->frame_bytes_max = KS_FRAME_BYTES_MAX;
+    if (response->version && response->region && response->account_id)
+        ks_call_finish(call, &response->base);
+    else
+        ks_call_fail_memory(call);
+}
+
+static Kstream__RoutingShard *routing_shard(struct ks_arena *arena, const struct ks_shard *shard)
+{
+    Kstream__RoutingShard *message = ks_arena_alloc(arena, sizeof(*message));
+    uint8_t *keys = ks_arena_alloc(arena, 32);
+    if (!message || !keys)
+        return NULL;
+    kstream__routing_shard__init(message);
+    ks_u128_store_be(keys, shard->hash_first);
+    ks_u128_store_be(keys + 16, shard->hash_last);
+    message->shard_index = shard->index;
+    message->log_id = ks_log_id(shard->log);
+    message->created_unix_s = shard->created_s;
+    message->first_hash_key = (ProtobufCBinaryData){.len = 16, .data = keys};
+    message->last_hash_key = (ProtobufCBinaryData){.len = 16, .data = keys + 16};
+    return message;
+}
+
+Kstream__DescribeRoutingResponse *ks_routing_message(
+    struct ks_call *call, const struct ks_stream *stream)
+{
+    struct ks_arena *arena = &call->arena;
+    Kstream__DescribeRoutingResponse *response = ks_arena_alloc(arena, sizeof(*response));
+    Kstream__RoutingShard **shards =
+        ks_arena_alloc(arena, ((size_t)stream->open_count + 1) * sizeof(shards[0]));
+    if (!response || !shards)
+        return NULL;
+    kstream__describe_routing_response__init(response);
+    response->stream_name = ks_arena_strdup(arena, stream->name);
+    response->stream_id = ks_arena_strdup(arena, stream->id);
+    response->routing_epoch = stream->routing_epoch;
+    response->stream_status = ks_arena_strdup(arena, ks_stream_status_text(stream->status));
+    response->record_bytes_max = stream->record_bytes_max;
+    response->n_shards = stream->open_count;
+    response->shards = shards;
+    for (uint32_t i = 0; i < stream->open_count; i++) {
+        shards[i] = routing_shard(arena, &stream->shards[stream->open_by_hash[i]]);
+        if (!shards[i])
+            return NULL;
+    }
+    return response->stream_name && response->stream_id && response->stream_status ? response
+                                                                                   : NULL;
+}
+
+void ks_op_describe_routing(struct ks_call *call, const ProtobufCMessage *message)
+{
+    const Kstream__DescribeRoutingRequest *request = (const void *)message;
+    const struct ks_stream_address address = KS_STREAM_ADDRESS(request);
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = NULL;
+    struct ks_error error = KS_ERROR_INIT;
+    enum ks_status st = ks_stream_resolve(call->server, &address, &stream, &error);
+    if (st) {
+        ks_call_fail(call, st, &error);
+        return;
+    }
+    Kstream__DescribeRoutingResponse *response = ks_routing_message(call, stream);
+    if (response)
+        ks_call_finish(call, &response->base);
+    else
+        ks_call_fail_memory(call);
+}
+
+static bool resume_fill(struct ks_call *call, const struct ks_stream *stream, uint64_t producer_id,
+    Kstream__ResumeProducerResponse *response)
+{
+    response->shards = ks_arena_alloc(
+        &call->arena, ((size_t)stream->shard_count + 1) * sizeof(Kstream__ProducerShard *));
+    if (!response->shards)
+        return false;
+    for (uint32_t i = 0; i < stream->shard_count; i++) {
+        struct ks_producer_state state;
+        if (ks_log_producer_state(stream->shards[i].log, producer_id, &state, NULL))
+            continue; /* this shard does not know it */
+        Kstream__ProducerShard *shard = ks_arena_alloc(&call->arena, sizeof(*shard));
+        if (!shard)
+            return false;
+        kstream__producer_shard__init(shard);
+        shard->shard_index = stream->shards[i].index;
+        shard->last_producer_sequence = state.sequence;
+        shard->body_crc = state.body_crc;
+        shard->record_count = state.record_count;
+        shard->first_sequence = state.first_sequence;
+        shard->is_closed = !stream->shards[i].is_open;
+        response->shards[response->n_shards++] = shard;
+    }
+    return true;
+}
+
+void ks_op_resume_producer(struct ks_call *call, const ProtobufCMessage *message)
+{
+    const Kstream__ResumeProducerRequest *request = (const void *)message;
+    const struct ks_stream_address address = KS_STREAM_ADDRESS(request);
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = NULL;
+    struct ks_error error = KS_ERROR_INIT;
+    enum ks_status st = ks_stream_resolve(call->server, &address, &stream, &error);
+    if (!st && request->producer_id == 0)
+        st = ks_fail(&error, KS_INVALID, 0, "producer_id must not be 0");
+    if (st) {
+        ks_call_fail(call, st, &error);
+        return;
+    }
+    Kstream__ResumeProducerResponse *response = ks_arena_alloc(&call->arena, sizeof(*response));
+    if (response)
+        kstream__resume_producer_response__init(response);
+    if (!response || !resume_fill(call, stream, request->producer_id, response))
+        ks_call_fail_memory(call);
+    else
+        ks_call_finish(call, &response->base);
+}

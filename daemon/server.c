@@ -1,0 +1,35 @@
+#include "daemon/server.h"
+
+#define PRESSURE_AGE_MS 10
+#define PRESSURE_FREE_PERCENT 75u
+#define CREDIT_BYTES_MIN (64u * 1024)
+
+static uint64_t server_pressure(struct ks_server *server)
+{
+    uint64_t now = ks_clock_mono_ns(server->clock) / 1000000;
+    uint64_t seen = atomic_load_explicit(&server->pressure_mono_ms, memory_order_relaxed);
+    if (now - seen >= PRESSURE_AGE_MS &&
+        atomic_compare_exchange_strong(&server->pressure_mono_ms, &seen, now)) {
+        struct ks_engine_stats stats;
+        ks_engine_stats(server->engine, &stats);
+        uint64_t memory = stats.tail_bytes * 100 / server->config->limits_memory;
+        atomic_store(&server->pressure_percent, ks_max_u64(memory, stats.journal_used_percent));
+    }
+    return atomic_load_explicit(&server->pressure_percent, memory_order_relaxed);
+}
+
+uint32_t ks_server_put_credit(struct ks_server *server)
+{
+    uint64_t whole = ks_min_u64(server->config->limits_in_flight, UINT32_MAX);
+    uint64_t pressure = server_pressure(server);
+    if (pressure <= PRESSURE_FREE_PERCENT)
+        return (uint32_t)whole;
+    uint64_t left = pressure >= 100 ? 0 : whole * (100 - pressure) / (100 - PRESSURE_FREE_PERCENT);
+    return (uint32_t)ks_max_u64(left, CREDIT_BYTES_MIN);
+}
+
+void ks_server_wake_readers(struct ks_server *server)
+{
+    for (unsigned i = 0; i < server->loop_count; i++)
+        ks_loop_wake(&server->loops[i]);
+}

@@ -1,0 +1,40 @@
+/* What an operation needs of the running broker: one struct, made by main.c, borrowed by everything
+ * else. */
+#ifndef KS_DAEMON_SERVER_H
+#define KS_DAEMON_SERVER_H
+
+#include "daemon/config.h"
+#include "daemon/iterator.h"
+#include "daemon/loop.h"
+#include "daemon/readers.h"
+#include "storage/engine.h"
+
+struct ks_server {
+    const struct ks_config *config;
+    const struct ks_clock *clock;
+    const struct ks_events *events;
+    struct ks_engine *engine;
+    struct ks_readers *readers;
+    struct ks_token_key token_key;
+    uint64_t run_id; /* raised at every start */
+    struct ks_loop_shared loop_shared;
+    struct ks_loop *loops;
+    unsigned loop_count;
+    /* Pressure on puts in percent, and when it was looked at: asking the engine for every answer
+     * would cost more. */
+    _Atomic uint64_t pressure_percent;
+    _Atomic uint64_t pressure_mono_ms;
+};
+
+/* Puts that a connection may have unanswered: the whole budget, less and less from 75 % of memory
+ * or journal on. */
+uint32_t ks_server_put_credit(struct ks_server *server);
+/* Records became durable, or a stream went: parked readers on every loop look again. */
+void ks_server_wake_readers(struct ks_server *server);
+
+static inline uint64_t ks_server_unix_ms(const struct ks_server *server)
+{
+    return ks_clock_unix_ms(server->clock);
+}
+
+#endif

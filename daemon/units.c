@@ -1,0 +1,60 @@
+#include "daemon/units.h"
+
+#include <string.h>
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+static const struct unit byte_units[] = {
+    {"", 1},
+    {"b", 1},
+    {"k", 1ull << 10},
+    {"kib", 1ull << 10},
+    {"m", 1ull << 20},
+    {"mib", 1ull << 20},
+    {"g", 1ull << 30},
+    {"gib", 1ull << 30},
+    {"t", 1ull << 40},
+    {"tib", 1ull << 40},
+};
+
+static const struct unit time_units[] = {
+    {"ms", 1},
+    {"s", 1000},
+    {"m", 60 * 1000},
+    {"h", 3600 * 1000},
+    {"d", 24 * 3600 * 1000},
+};
+
+static bool number_with_unit(
+    const char *text, const struct unit *units, size_t unit_count, uint64_t *out)
+{
+    uint64_t number = 0;
+    const char *p = text;
+    for (; *p >= '0' && *p <= '9'; p++)
+        if (__builtin_mul_overflow(number, 10u, &number) ||
+            __builtin_add_overflow(number, (uint64_t)(*p - '0'), &number))
+            return false;
+    if (p == text)
+        return false;
+    for (size_t i = 0; i < unit_count; i++)
+        if (strcasecmp(p, units[i].name) == 0)
+            return !__builtin_mul_overflow(number, units[i].factor, out);
+    return false;
+}
+
+bool ks_units_bytes(const char *text, uint64_t *out_bytes)
+{
+    return number_with_unit(text, byte_units, KS_COUNT_OF(byte_units), out_bytes);
+}
+
+bool ks_units_duration_ms(const char *text, uint64_t *out_ms)
+{
+    if (strcmp(text, "0") == 0) {
+        *out_ms = 0;
+        return true;
+    }
+    return number_with_unit(text, time_units, KS_COUNT_OF(time_units), out_ms);
+}

@@ -1,0 +1,193 @@
+#include "daemon/config.h"
+#include "daemon/units.h"
+#include "tests/unit/daemon/temp.h"
+
+#include <sys/stat.h>
+
+struct loaded {
+    enum ks_status status;
+    struct ks_config config;
+    enum ks_config_action action;
+    struct ks_error error;
+};
+
+static struct loaded load(char *const *environment, int argc, char *const *argv)
+{
+    struct loaded loaded = {.error = KS_ERROR_INIT};
+    const struct ks_config_sources sources = {
+        .argc = argc, .argv = argv, .environment = environment};
+    loaded.status = ks_config_load(&sources, &loaded.config, &loaded.action, &loaded.error);
+    return loaded;
+}
+
+#define LOAD(environment, ...)                                                                     \
+    load(environment, (int)(sizeof((char *[]){"kstreamd", __VA_ARGS__}) / sizeof(char *)),         \
+        (char *[]){"kstreamd", __VA_ARGS__})
+
+START_TEST(defaults_need_no_source)
+{
+    struct loaded loaded = load(NULL, 1, (char *[]){"kstreamd"});
+    ck_assert_int_eq(loaded.status, KS_OK);
+    ck_assert_int_eq(loaded.action, KS_ACTION_RUN);
+    ck_assert_str_eq(loaded.config.listen_native, "127.0.0.1:7420");
+    ck_assert_str_eq(loaded.config.listen_http, "127.0.0.1:4567");
+    ck_assert_uint_eq(loaded.config.storage_segment_bytes, 64u << 20);
+    ck_assert_uint_eq(loaded.config.limits_frame_timeout, 10000);
+    ck_assert_uint_eq(loaded.config.puts_verify_routing, KS_VERIFY_ROUTING_SAMPLE);
+    ck_assert(!loaded.config.listen_insecure);
+}
+END_TEST
+
+START_TEST(flag_beats_environment_beats_file_beats_default)
+{
+    char folder[64];
+    char path[128];
+    temp_make(folder);
+    temp_write(folder, "kstreamd.conf",
+        "# comment\n[listen]\nnative = 127.0.0.1:1\nhttp=127.0.0.1:2\nunix=/tmp/3\n");
+    snprintf(path, sizeof(path), "%s/kstreamd.conf", folder);
+    char *environment[] = {
+        "KSTREAM_LISTEN__HTTP=127.0.0.1:20", "KSTREAM_LISTEN__UNIX=/tmp/30", NULL};
+    struct loaded loaded = LOAD(environment, "--unix", "/tmp/300", "--config", path);
+    ck_assert_msg(loaded.status == KS_OK, "%s", loaded.error.text);
+    ck_assert_str_eq(loaded.config.listen_native, "127.0.0.1:1");
+    ck_assert_str_eq(loaded.config.listen_http, "127.0.0.1:20");
+    ck_assert_str_eq(loaded.config.listen_unix, "/tmp/300");
+    ck_assert_str_eq(loaded.config.aws_region, "us-east-1");
+    temp_remove(folder);
+}
+END_TEST
+
+START_TEST(later_files_of_conf_d_win)
+{
+    char folder[64];
+    char path[128];
+    temp_make(folder);
+    temp_write(folder, "kstreamd.conf", "[aws]\nregion=a\n");
+    snprintf(path, sizeof(path), "%s/conf.d", folder);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    temp_write(path, "20.conf", "[aws]\nregion=c\n");
+    temp_write(path, "10.conf", "[aws]\nregion=b\naccount_id=000000000001\n");
+    temp_write(path, "30.conf.off", "[aws]\nregion=d\n");
+    snprintf(path, sizeof(path), "--config=%s/kstreamd.conf", folder);
+    struct loaded loaded = LOAD(NULL, path);
+    ck_assert_msg(loaded.status == KS_OK, "%s", loaded.error.text);
+    ck_assert_str_eq(loaded.config.aws_region, "c");
+    ck_assert_str_eq(loaded.config.aws_account_id, "000000000001");
+    temp_remove(folder);
+}
+END_TEST
+
+START_TEST(unknown_key_names_its_line_and_the_nearest_key)
+{
+    char folder[64];
+    char path[128];
+    temp_make(folder);
+    temp_write(folder, "a.conf", "[listen]\n\n# ports\nnativ = 127.0.0.1:1\n");
+    snprintf(path, sizeof(path), "%s/a.conf", folder);
+    struct loaded loaded = LOAD(NULL, "--config", path);
+    ck_assert_int_eq(loaded.status, KS_USAGE);
+    ck_assert_ptr_nonnull(strstr(loaded.error.text, "line 4 of"));
+    ck_assert_ptr_nonnull(strstr(loaded.error.text, "did you mean 'listen.native'"));
+    temp_remove(folder);
+}
+END_TEST
+
+START_TEST(misspelt_environment_and_flags_are_not_passed_over)
+{
+    char *environment[] = {"KSTREAM_LISTEN__HTPP=127.0.0.1:20", "KSTREAM_HOME=/x", NULL};
+    struct loaded loaded = load(environment, 1, (char *[]){"kstreamd"});
+    ck_assert_int_eq(loaded.status, KS_USAGE);
+    ck_assert_ptr_nonnull(strstr(loaded.error.text, "listen.http"));
+    loaded = LOAD(NULL, "--data-dri", "/x");
+    ck_assert_int_eq(loaded.status, KS_USAGE);
+    ck_assert_ptr_nonnull(strstr(loaded.error.text, "--data-dir"));
+    loaded = LOAD(NULL, "--data-dir");
+    ck_assert_int_eq(loaded.status, KS_USAGE);
+    loaded = LOAD(NULL, "stray");
+    ck_assert_int_eq(loaded.status, KS_USAGE);
+}
+END_TEST
+
+START_TEST(cut_line_is_an_error_not_a_cut_value)
+{
+    char folder[64];
+    char path[128];
+    char text[600] = "[listen]\nunix=/";
+    memset(text + strlen(text), 'a', 400);
+    temp_make(folder);
+    temp_write(folder, "a.conf", text);
+    snprintf(path, sizeof(path), "%s/a.conf", folder);
+    struct loaded loaded = LOAD(NULL, "--config", path);
+    ck_assert_int_eq(loaded.status, KS_USAGE);
+    loaded = LOAD(NULL, "--config", "/nonexistent/kstreamd.conf");
+    ck_assert_int_eq(loaded.status, KS_IO);
+    temp_remove(folder);
+}
+END_TEST
+
+START_TEST(values_out_of_range_or_shape_are_refused)
+{
+    ck_assert_int_eq(LOAD(NULL, "--segment-bytes", "1KiB").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--segment-bytes", "64 MiB x").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--stop-timeout", "30").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--loops", "-1").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--log-format", "xml").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--insecure=maybe").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--account-id", "1").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--journal-bytes", "32MiB").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--listen", "none").status, KS_USAGE);
+    ck_assert_int_eq(
+        LOAD(NULL, "--insecure", "--log-format", "json", "--stop-timeout=1m").status, KS_OK);
+}
+END_TEST
+
+START_TEST(printed_defaults_can_be_read_back_whole)
+{
+    char folder[64];
+    char path[128];
+    temp_make(folder);
+    snprintf(path, sizeof(path), "%s/a.conf", folder);
+    FILE *file = fopen(path, "w");
+    ks_config_print_defaults(file);
+    fclose(file);
+    /* With every "#key = value" uncommented. */
+    char command[256];
+    snprintf(command, sizeof(command), "sed -i 's/^#\\([a-z]\\)/\\1/' %s", path);
+    ck_assert_int_eq(system(command), 0);
+    struct loaded loaded = LOAD(NULL, "--config", path);
+    ck_assert_msg(loaded.status == KS_OK, "%s", loaded.error.text);
+    struct loaded defaults = load(NULL, 1, (char *[]){"kstreamd"});
+    ck_assert_mem_eq(&loaded.config, &defaults.config, sizeof(loaded.config));
+    temp_remove(folder);
+}
+END_TEST
+
+START_TEST(units_are_exact)
+{
+    uint64_t n = 0;
+    ck_assert(ks_units_bytes("64KiB", &n) && n == 65536);
+    ck_assert(ks_units_bytes("64k", &n) && n == 65536);
+    ck_assert(ks_units_bytes("1TiB", &n) && n == 1ull << 40);
+    ck_assert(!ks_units_bytes("", &n) && !ks_units_bytes("k", &n) && !ks_units_bytes("1.5k", &n));
+    ck_assert(!ks_units_bytes("18446744073709551616", &n));
+    ck_assert(!ks_units_bytes("99999999999T", &n));
+    ck_assert(ks_units_duration_ms("90s", &n) && n == 90000);
+    ck_assert(ks_units_duration_ms("7d", &n) && n == 604800000);
+    ck_assert(ks_units_duration_ms("500ms", &n) && n == 500);
+    ck_assert(!ks_units_duration_ms("90", &n));
+}
+END_TEST
+
+KS_SUITE("daemon/config")
+{
+    KS_TEST(defaults_need_no_source);
+    KS_TEST(flag_beats_environment_beats_file_beats_default);
+    KS_TEST(later_files_of_conf_d_win);
+    KS_TEST(unknown_key_names_its_line_and_the_nearest_key);
+    KS_TEST(misspelt_environment_and_flags_are_not_passed_over);
+    KS_TEST(cut_line_is_an_error_not_a_cut_value);
+    KS_TEST(values_out_of_range_or_shape_are_refused);
+    KS_TEST(printed_defaults_can_be_read_back_whole);
+    KS_TEST(units_are_exact);
+}
