@@ -258,6 +258,7 @@ enum ks_status ks_datadir_open_index(
     static const char *const names[KS_INDEX_TABLE_COUNT] = KS_INDEX_TABLE_NAMES;
     struct ks_datadir *dir = arg;
     char path[PATH_MAX];
+    dir->index = NULL; /* the engine owned the last one, and has closed it */
     if (!path_in(dir, "index", path))
         return ks_fail(err, KS_IO, ENAMETOOLONG, "cannot use '%s'", dir->path);
     enum ks_status st = erase_first || !dir->was_clean ? ks_kv_lmdb_erase(path, err) : KS_OK;
@@ -314,9 +315,7 @@ void ks_datadir_close(struct ks_datadir *dir)
     if (dir->checker_pipe >= 0)
         close(dir->checker_pipe);
     dir->checker_pipe = -1;
-    ks_kv_close(dir->index);
     ks_kv_close(dir->catalog);
-    dir->index = NULL;
     dir->catalog = NULL;
     if (dir->io)
         ks_io_posix_close(dir->io);

@@ -24,7 +24,7 @@ struct ks_datadir {
     char path[4096];
     struct ks_io *io;
     struct ks_kv *catalog;
-    struct ks_kv *index;
+    struct ks_kv *index; /* the engine's, which closes it; here to be synced by mark_clean */
     uint64_t run_id;
     bool was_clean;
     pid_t checker; /* the forked catalog check under way; 0 = none */
@@ -50,7 +50,8 @@ enum ks_status ks_datadir_open_catalog(struct ks_datadir *dir, struct ks_error *
 /* ks_engine_options.open_index; arg: the datadir. */
 enum ks_status ks_datadir_open_index(
     void *arg, bool erase_first, struct ks_kv **out_kv, struct ks_error *err) KS_MUST_USE;
-/* Everything is on disk and closed in order: the next start may trust the catalog as it is. */
+/* The engine has stopped in order and is not yet destroyed: the next start may trust catalog and
+ * index as they are. */
 void ks_datadir_mark_clean(struct ks_datadir *dir, const struct ks_events *events);
 void ks_datadir_close(struct ks_datadir *dir);
 

@@ -395,14 +395,14 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
     for (unsigned i = 0; i < daemon->loops_ready; i++)
         ks_loop_fini(&server->loops[i]);
     ks_free(server->loops);
+    if (daemon->datadir.io && is_clean)
+        ks_datadir_mark_clean(&daemon->datadir, &daemon->logger.events);
     if (server->engine)
         ks_engine_destroy(server->engine);
     for (unsigned i = 0; i < daemon->socket_count; i++)
         close(daemon->sockets[i]);
     if (daemon->addresses.unix_path[0])
         unlink(daemon->addresses.unix_path);
-    if (daemon->datadir.io && is_clean)
-        ks_datadir_mark_clean(&daemon->datadir, &daemon->logger.events);
     ks_datadir_close(&daemon->datadir);
     ks_http_stop(daemon->http);
     if (daemon->signal_fd >= 0)
