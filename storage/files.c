@@ -499,7 +499,7 @@ static enum ks_status load_row(
         file->generation = row->generation;
         file->use = row->status == KS_FILE_ACTIVE || row->status == KS_FILE_SEALED ? FILE_IN_USE
                                                                                    : FILE_SPARE;
-        ks_u64_map_put(&files->table, file->file_id, KS_TAKE(file));
+        ks_u64_map_put(&files->table, ks_load_u64be(key.data), KS_TAKE(file));
     } else {
         st = ks_fail(err, KS_NO_MEMORY, 0, "cannot load the file table");
     }
