@@ -166,19 +166,20 @@ enum ks_status ks_engine_open(
     return KS_OK;
 }
 
-/* The queue first: its appends refer to logs. The registry drops the logs, their segments use files
- * and index. */
+/* The queue first: its appends refer to logs. The catalog completes the changes of all others while
+ * they are there. The registry drops the logs, their segments and those of the index use files. */
 void ks_engine_destroy(struct ks_engine *engine)
 {
     if (!engine)
         return;
     ks_threads_stop(engine->threads);
     ks_commit_destroy(engine->commit);
-    ks_flush_destroy(engine->flush);
     ks_catalog_destroy(engine->catalog);
+    ks_flush_destroy(engine->flush);
     ks_registry_destroy(engine->registry);
-    ks_files_destroy(engine->files);
     ks_index_destroy(engine->index);
+    engine->index = NULL;
+    ks_files_destroy(engine->files);
     ks_journal_destroy(engine->journal);
     ks_mutex_fini(&engine->mu);
     ks_free(engine);
@@ -311,7 +312,10 @@ enum ks_status ks_engine_stop(struct ks_engine *engine, uint64_t timeout_ms, str
     KS_IGNORE(steps_run_dry(engine), "what is still there is recovered at the next start");
     if (!st && atomic_load(&engine->is_poisoned))
         st = ks_fail(err, KS_POISONED, 0, "cannot stop cleanly: %.160s", engine->poison_error.text);
-    return st ? st : ks_catalog_mark_clean(engine->catalog, err);
+    if (st)
+        return st;
+    ks_index_settle(engine->index);
+    return ks_catalog_mark_clean(engine->catalog, err);
 }
 
 void ks_engine_stats(struct ks_engine *engine, struct ks_engine_stats *out)

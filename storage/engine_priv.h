@@ -133,6 +133,10 @@ enum ks_status ks_index_find_time(struct ks_index *index, const struct ks_segmen
     struct ks_index_entry *out, struct ks_error *err) KS_MUST_USE;
 /* It has told something wrong: nobody asks it again until it has been erased and begun anew. NULL is fine. */
 void ks_index_drop(struct ks_index *index, const char *reason);
+/* For tests: what it stands on. */
+struct ks_kv *ks_index_kv(struct ks_index *index);
+/* Before the directory is marked clean, with the steps at rest: makes it durable, or erases it. */
+void ks_index_settle(struct ks_index *index);
 void ks_index_forget(struct ks_index *index, uint64_t file_id, uint64_t generation);
 
 #endif

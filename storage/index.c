@@ -353,9 +353,29 @@ static void index_end(void *self)
         ks_wake_set(&index->wake);
 }
 
+struct ks_kv *ks_index_kv(struct ks_index *index)
+{
+    return index->kv;
+}
+
 struct ks_step *ks_index_step(struct ks_index *index)
 {
     return &index->step;
+}
+
+/* A clean stop says that the index may be trusted: it must be on disk before that is said. */
+void ks_index_settle(struct ks_index *index)
+{
+    struct ks_kv *kv = index_enter(index);
+    if (!kv)
+        return;
+    struct ks_error error = KS_ERROR_INIT;
+    enum ks_status st = ks_kv_sync(kv, &error);
+    index_leave(index);
+    if (!st)
+        return;
+    ks_index_drop(index, error.text);
+    reopen(index);
 }
 
 /* ---- life ---- */

@@ -1,0 +1,50 @@
+/*
+ * An engine on the simulated disk, for tests of what lies on it: appends, flushes, reads, power
+ * cuts. The test owns the steps: nothing happens but in world_pump.
+ */
+#ifndef KS_TESTS_UNIT_STORAGE_STORE_WORLD_H
+#define KS_TESTS_UNIT_STORAGE_STORE_WORLD_H
+
+#include "storage/engine_priv.h"
+#include "storage/io_sim.h"
+#include "storage/kv_model.h"
+
+struct world {
+    struct ks_io_sim *disk;
+    struct ks_kv_model *catalog_model;
+    struct ks_kv_model *index_model;
+    struct ks_kv *catalog;
+    struct ks_fake_clock clock;
+    struct ks_events events;
+    struct ks_mailbox box;
+    struct ks_engine_limits limits;
+    struct ks_engine *engine;
+    unsigned damage_events;  /* read.damaged and segment.damaged */
+    unsigned dropped_events; /* index.dropped */
+    enum ks_status admin_status;
+    struct ks_stream *created;
+};
+
+void world_init(struct world *world);
+void world_fini(struct world *world);
+void world_open(struct world *world);
+/* Cuts the power (or, clean, stops in order) and opens again. */
+void world_restart(struct world *world, bool is_clean);
+void world_pump(struct world *world);
+/* Everything durable goes to segments. */
+void world_flush(struct world *world);
+enum ks_status world_create(struct world *world, const char *name, uint32_t shards);
+enum ks_status world_delete(struct world *world, const char *name);
+struct ks_log *world_log(
+    struct world *world, const char *name, uint32_t shard); /* lives as long as the stream */
+/* One batch of count records whose data says their sequence; durable after the next pump. */
+enum ks_status world_append(
+    struct world *world, struct ks_log *log, uint32_t count, uint32_t data_bytes);
+/*
+ * Reads [from, end] and checks every record: in order, intact, its own. Damaged ones are counted in
+ * *out_damaged and must be told of exactly once. Returns how many intact records were read.
+ */
+uint64_t world_read_all(
+    struct world *world, struct ks_log *log, uint64_t from, uint64_t *out_damaged);
+
+#endif
