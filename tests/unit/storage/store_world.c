@@ -24,6 +24,10 @@ static enum ks_status open_index(
     void *arg, bool erase_first, struct ks_kv **out_kv, struct ks_error *err)
 {
     struct world *world = arg;
+    if (world->has_no_index) {
+        *out_kv = NULL;
+        return KS_OK;
+    }
     if (erase_first)
         ks_kv_model_erase(world->index_model);
     return ks_kv_model_open(world->index_model, out_kv, err);
@@ -33,7 +37,7 @@ void world_init(struct world *world)
 {
     *world = (struct world){.events = {.emit = count_event}};
     ks_map_guard_install();
-    struct ks_io_sim_options disk = {.seed = 7, .file_bytes_max = 1u << 20};
+    struct ks_io_sim_options disk = {.seed = 7, .file_bytes_max = 256u << 10};
     ck_assert_int_eq(ks_io_sim_create(&disk, &world->disk, NULL), KS_OK);
     struct ks_kv_model_options catalog = {.table_count = KS_TABLE_COUNT, .disk = world->disk};
     ck_assert_int_eq(ks_kv_model_create(&catalog, &world->catalog_model, NULL), KS_OK);

@@ -19,6 +19,7 @@ struct world {
     struct ks_mailbox box;
     struct ks_engine_limits limits;
     struct ks_engine *engine;
+    bool has_no_index;       /* set before world_open */
     unsigned damage_events;  /* read.damaged and segment.damaged */
     unsigned dropped_events; /* index.dropped */
     enum ks_status admin_status;

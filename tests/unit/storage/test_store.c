@@ -147,30 +147,63 @@ START_TEST(a_time_leads_to_the_first_record_of_it_or_later)
 }
 END_TEST
 
-/* One flipped bit anywhere in a sealed segment costs at most the batch it lies in. */
-START_TEST(a_flipped_bit_costs_one_batch_and_is_told)
+/* A world with one sealed segment of 32 KiB, and what it holds. */
+static uint64_t setup_small_segment(
+    char path[KS_FILE_PATH_BYTES], uint64_t *out_file_bytes, bool has_no_index)
 {
     world_init(&world);
     world.limits.segment_bytes = 32768;
+    world.has_no_index = has_no_index;
     world_open(&world);
     ck_assert_int_eq(world_create(&world, "orders", 1), KS_OK);
     uint64_t last = fill_segments(world_log(&world, "orders", 0), 1);
-    struct ks_segment *segment = world_log(&world, "orders", 0)->segments.items[0];
-    char path[KS_FILE_PATH_BYTES];
+    const struct ks_segment *segment = world_log(&world, "orders", 0)->segments.items[0];
     ks_files_path(segment->file_id, path);
-    uint64_t file_bytes = segment->file_bytes;
-    /* Each byte of the footer, of the first and last batches; the middle in steps. */
-    for (uint64_t at = (uint64_t)_i; at < file_bytes; at += 97) {
-        world_restart(&world, true);
-        ks_io_sim_flip_bit(world.disk, path, at, (unsigned)(at % 8));
+    *out_file_bytes = segment->file_bytes;
+    return last;
+}
+
+/* Batches and footer, with the index and without. */
+START_TEST(a_flipped_bit_costs_one_batch_and_is_told)
+{
+    char path[KS_FILE_PATH_BYTES];
+    uint64_t file_bytes = 0;
+    uint64_t last = setup_small_segment(path, &file_bytes, _i % 2);
+    struct ks_log *log = world_log(&world, "orders", 0);
+    for (uint64_t at = KS_SEGMENT_HEADER_BYTES + (uint64_t)_i; at < file_bytes; at += 9) {
+        unsigned bit = (unsigned)(at % 8);
+        ks_io_sim_flip_bit(world.disk, path, at, bit);
         uint64_t damaged = 0;
-        struct ks_log *log = world_log(&world, "orders", 0);
         uint64_t intact = world_read_all(&world, log, 1, &damaged);
         ck_assert_uint_eq(intact + damaged, last);
-        if (at >= KS_SEGMENT_HEADER_BYTES)
-            ck_assert_uint_le(damaged, 3);
-        world_restart(&world, false);
-        ks_io_sim_flip_bit(world.disk, path, at, (unsigned)(at % 8));
+        ck_assert_uint_le(damaged, 3);
+        uint64_t found = 0;
+        ck_assert_int_eq(
+            ks_log_find_time(log, world.clock.unix_ms - (uint64_t)_i, true, &found, NULL), KS_OK);
+        ks_io_sim_flip_bit(world.disk, path, at, bit);
+    }
+    ck_assert_uint_eq(world_read_all(&world, log, 1, NULL), last);
+    world_fini(&world);
+}
+END_TEST
+
+/* The header is looked at once after a start: a file that is not the one meant serves nothing. */
+START_TEST(a_flipped_bit_in_the_header_costs_its_segment_and_is_told)
+{
+    char path[KS_FILE_PATH_BYTES];
+    uint64_t file_bytes = 0;
+    uint64_t last = setup_small_segment(path, &file_bytes, false);
+    for (uint64_t at = 1; at < KS_SEGMENT_HEADER_BYTES; at += 311) {
+        world_restart(&world, true);
+        struct ks_log *log = world_log(&world, "orders", 0);
+        uint64_t held = log->segments.items[0]->last_sequence;
+        ks_io_sim_flip_bit(world.disk, path, at, 0);
+        uint64_t damaged = 0;
+        ck_assert_uint_eq(world_read_all(&world, log, 1, &damaged), last - held);
+        ck_assert_uint_eq(damaged, held);
+        ck_assert_uint_eq(world.damage_events, 1);
+        ks_io_sim_flip_bit(world.disk, path, at, 0);
+        world.damage_events = 0;
     }
     world_fini(&world);
 }
@@ -410,7 +443,8 @@ KS_SUITE("storage/store")
     KS_TEST(every_start_in_a_sealed_segment_is_found);
     KS_TEST(a_read_that_may_not_wait_says_so);
     KS_TEST(a_time_leads_to_the_first_record_of_it_or_later);
-    KS_TEST_LOOP(a_flipped_bit_costs_one_batch_and_is_told, 8);
+    KS_TEST_LOOP(a_flipped_bit_costs_one_batch_and_is_told, 2);
+    KS_TEST(a_flipped_bit_in_the_header_costs_its_segment_and_is_told);
     KS_TEST(an_unreadable_sector_costs_the_batches_it_touches);
     KS_TEST(an_index_that_lies_is_dropped_and_costs_nothing);
     KS_TEST(a_deleted_stream_gives_its_files_back_when_the_last_read_ends);
