@@ -4,6 +4,7 @@
 #include "proto/api.pb-c.h"
 #include "proto/get_records.h"
 #include "proto/put_records.h"
+#include "storage/journal_format.h"
 #include "tests/unit/proto/sample_batch.h"
 
 #include <stdio.h>
@@ -194,6 +195,55 @@ static void save_operations(void)
     save_operation("routing", number_of(KS_OP_DESCRIBE_ROUTING, true), &routing.base);
 }
 
+/* A file with the first block of a run and one of two batches, and a block torn in its payload. */
+static void save_journal(void)
+{
+    static uint8_t file[4 * 4096];
+    static const struct ks_journal_entry rows[2] = {
+        {.type = KS_JOURNAL_DATA,
+            .log_id = 1,
+            .first_sequence = 1,
+            .last_sequence = 3,
+            .offset = 0,
+            .bytes = 100},
+        {.type = KS_JOURNAL_DATA,
+            .log_id = 2,
+            .first_sequence = 9,
+            .last_sequence = 9,
+            .offset = 100,
+            .bytes = 50},
+    };
+    struct ks_journal_file_header header = {.uuid = "kstream", .number = 1, .file_bytes = 16384};
+    ks_journal_file_header_encode(&header, file);
+    struct ks_journal_block_header block = {.uuid = "kstream",
+        .run_id = 2,
+        .lsn = 10,
+        .flags = KS_JOURNAL_FIRST_OF_RUN,
+        .predecessor_run = 1,
+        .predecessor_lsn = 8,
+        .predecessor_crc = 7};
+    block.payload_crc = ks_journal_payload_crc(&block, ks_view_of(NULL, 0));
+    ks_journal_head_encode(&block, NULL, file + 4096);
+    for (size_t i = 2; i < 4; i++) {
+        uint8_t *at = file + i * 4096;
+        block = (struct ks_journal_block_header){.uuid = "kstream",
+            .run_id = 2,
+            .lsn = 9 + i,
+            .durable_lsn = 8 + i,
+            .entry_count = 2,
+            .payload_bytes = 150};
+        memset(at + ks_journal_head_bytes(2), (int)i, 150);
+        block.payload_crc =
+            ks_journal_payload_crc(&block, ks_view_of(at + ks_journal_head_bytes(2), 150));
+        ks_journal_head_encode(&block, rows, at);
+    }
+    save("journal", "whole", file, sizeof file);
+    file[3 * 4096 + 300] ^= 1;
+    save("journal", "torn", file, sizeof file);
+    memset(file, 0, 2 * 4096);
+    save("journal", "bad_start", file, sizeof file);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -205,6 +255,7 @@ int main(int argc, char **argv)
     save_puts();
     save_answers();
     save_operations();
+    save_journal();
     save_text("sequence", "number", "49590338271490256608559692538361571095921575989136588898");
     save_text("sequence", "shard", "shardId-000000000007");
     save_text("sequence", "hash", "340282366920938463463374607431768211455");
