@@ -48,10 +48,11 @@ void world_init(struct world *world)
     ks_engine_limits_small(&world->limits);
 }
 
-void world_open(struct world *world)
+enum ks_status world_try_open(struct world *world, struct ks_error *err)
 {
-    struct ks_error error = KS_ERROR_INIT;
-    ck_assert_int_eq(ks_kv_model_open(world->catalog_model, &world->catalog, &error), KS_OK);
+    enum ks_status st = ks_kv_model_open(world->catalog_model, &world->catalog, err);
+    if (st)
+        return st;
     struct ks_engine_options options = {.io = ks_io_sim_io(world->disk),
         .catalog = world->catalog,
         .open_index = open_index,
@@ -60,7 +61,13 @@ void world_open(struct world *world)
         .events = &world->events,
         .random_seed = 99,
         .limits = world->limits};
-    enum ks_status st = ks_engine_open(&options, &world->engine, &error);
+    return ks_engine_open(&options, &world->engine, err);
+}
+
+void world_open(struct world *world)
+{
+    struct ks_error error = KS_ERROR_INIT;
+    enum ks_status st = world_try_open(world, &error);
     ck_assert_msg(st == KS_OK, "%s: %s", ks_status_name(st), error.text);
     world_pump(world);
 }
@@ -75,8 +82,7 @@ static void world_close(struct world *world)
 
 void world_fini(struct world *world)
 {
-    if (world->engine)
-        world_close(world);
+    world_close(world);
     ks_mailbox_deliver(&world->box);
     ks_mailbox_fini(&world->box);
     ks_kv_model_destroy(world->catalog_model);

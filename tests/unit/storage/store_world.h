@@ -29,6 +29,7 @@ struct world {
 void world_init(struct world *world);
 void world_fini(struct world *world);
 void world_open(struct world *world);
+enum ks_status world_try_open(struct world *world, struct ks_error *err);
 /* Cuts the power (or, clean, stops in order) and opens again. */
 void world_restart(struct world *world, bool is_clean);
 void world_pump(struct world *world);
