@@ -30,11 +30,13 @@ static void arrival_delivered(struct ks_mail *mail)
     struct ks_loop *loop = arrival->loop;
     struct ks_conn *conn;
     struct ks_error error = KS_ERROR_INIT;
-    if (loop->is_stopping)
+    if (loop->is_stopping) {
         close(arrival->fd);
-    else if (ks_conn_open(loop, arrival->fd, arrival->protocol, arrival->peer, &conn, &error))
+        atomic_fetch_sub(&loop->shared->connections, 1);
+    } else if (ks_conn_open(loop, arrival->fd, arrival->protocol, arrival->peer, &conn, &error)) {
         ks_emit(
             loop->shared->events, KS_LEVEL_WARNING, "connection.refused", "why=\"%s\"", error.text);
+    }
     ks_free(arrival);
 }
 
@@ -63,14 +65,17 @@ static void acceptor_deal(
     struct ks_acceptor *acceptor, int fd, const struct sockaddr_storage *address)
 {
     struct ks_loop_shared *shared = acceptor->loops[0].shared;
-    if (atomic_load(&shared->connections) >= shared->connections_max) {
+    /* Counted here, not when its loop opens it: a burst is dealt out before any of it is opened. */
+    if (atomic_fetch_add(&shared->connections, 1) >= shared->connections_max) {
         ks_emit(shared->events, KS_LEVEL_WARNING, "connection.refused",
             "why=\"limits.connections is reached\" limit=%u", shared->connections_max);
+        atomic_fetch_sub(&shared->connections, 1);
         close(fd);
         return;
     }
     struct arrival *arrival = ks_zalloc(sizeof(*arrival));
     if (!arrival) {
+        atomic_fetch_sub(&shared->connections, 1);
         close(fd);
         return;
     }

@@ -153,8 +153,10 @@ static void conn_starve(struct ks_conn *conn)
     event_del(&conn->frame_timer); /* waiting for us is not the peer's fault */
     if (ks_list_is_linked(&conn->starve_link))
         return;
-    ks_emit(loop->shared->events, KS_LEVEL_NOTICE, "connection.waits_for_input_memory", "peer=%s",
-        conn->peer);
+    if (!conn->is_starving)
+        ks_emit(loop->shared->events, KS_LEVEL_NOTICE, "connection.waits_for_input_memory",
+            "peer=%s", conn->peer);
+    conn->is_starving = true;
     ks_list_push(&loop->starved, &conn->starve_link);
     struct timeval retry = timeval_of_ms(STARVE_RETRY_MS);
     event_add(&loop->starve_timer, &retry);
@@ -173,6 +175,7 @@ static bool conn_make_room(struct ks_conn *conn)
             return false;
         }
         conn->in_reserved = wanted;
+        conn->is_starving = false;
     }
     if (wanted <= conn->in_capacity)
         return true;
@@ -494,6 +497,7 @@ enum ks_status ks_conn_open(struct ks_loop *loop, int fd, const struct ks_conn_p
     struct ks_conn *conn = ks_zalloc(sizeof(*conn));
     if (!conn) {
         close(fd);
+        atomic_fetch_sub(&loop->shared->connections, 1);
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot take a connection");
     }
     conn->loop = loop;
@@ -506,7 +510,6 @@ enum ks_status ks_conn_open(struct ks_loop *loop, int fd, const struct ks_conn_p
     event_assign(&conn->frame_timer, loop->base, -1, 0, conn_frame_late, conn);
     event_assign(&conn->write_timer, loop->base, -1, 0, conn_write_late, conn);
     ks_list_push(&loop->conns, &conn->link);
-    atomic_fetch_add(&loop->shared->connections, 1);
     if (event_add(&conn->read_event, NULL) < 0) {
         ks_conn_close(conn, "cannot be watched");
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot watch a connection");

@@ -74,10 +74,12 @@ struct ks_conn {
     bool is_consuming;  /* inside consume(): no re-entry */
     bool is_paused;     /* reads stopped until calls end or output leaves */
     bool is_input_over; /* end of input, or bad input, or draining: no more frames */
+    bool is_starving;   /* has been told to wait for the input budget, and still does */
     bool is_closed;
 };
 
-/* Takes fd (closed on failure as well). Errors: KS_NO_MEMORY. */
+/* Takes fd (closed on failure as well) and the caller's count in shared->connections. Errors:
+ * KS_NO_MEMORY. */
 enum ks_status ks_conn_open(struct ks_loop *loop, int fd, const struct ks_conn_protocol *protocol,
     const char *peer, struct ks_conn **out_conn, struct ks_error *err) KS_MUST_USE;
 /* Now. why goes to the log. */

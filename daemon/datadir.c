@@ -27,6 +27,11 @@ static bool path_in(const struct ks_datadir *dir, const char *name, char path[PA
     return n > 0 && n < PATH_MAX;
 }
 
+static enum ks_status status_of(int errnum)
+{
+    return errnum == ENOSPC || errnum == EDQUOT ? KS_STORAGE_FULL : KS_IO;
+}
+
 /* Every missing folder of the path, the last one for us alone. */
 static enum ks_status make_dirs(const char *path, struct ks_error *err)
 {
@@ -37,11 +42,11 @@ static enum ks_status make_dirs(const char *path, struct ks_error *err)
             continue;
         *p = '\0';
         if (mkdir(part, 0755) < 0 && errno != EEXIST)
-            return ks_fail(err, KS_IO, errno, "cannot make the directory '%s'", part);
+            return ks_fail(err, status_of(errno), errno, "cannot make the directory '%s'", part);
         *p = '/';
     }
     if (mkdir(part, 0700) < 0 && errno != EEXIST)
-        return ks_fail(err, KS_IO, errno, "cannot make the data directory '%s'", path);
+        return ks_fail(err, status_of(errno), errno, "cannot make the data directory '%s'", path);
     if (access(part, R_OK | W_OK | X_OK) < 0)
         return ks_fail(err, KS_IO, errno, "the data directory '%s' is not writable", path);
     return KS_OK;

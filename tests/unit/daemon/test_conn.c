@@ -94,6 +94,7 @@ static void set_up(void)
     ck_assert_int_eq(ks_loop_init(&loop, 0, &shared, NULL), KS_OK);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     peer = pair[1];
+    atomic_fetch_add(&shared.connections, 1);
     ck_assert_int_eq(ks_conn_open(&loop, pair[0], &protocol, "test", &conn, NULL), KS_OK);
 }
 
@@ -105,6 +106,7 @@ static void tear_down(void)
     close(peer);
     ck_assert_uint_eq(shared.input.used_bytes, 0);
     ck_assert_uint_eq(shared.output.used_bytes, 0);
+    ck_assert_uint_eq(shared.connections, 0);
 }
 
 /* length, then bytes 0, 7, 14... */

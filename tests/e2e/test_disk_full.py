@@ -1,0 +1,121 @@
+"""The bad day, from the disk: a small ext4 on a loop device is filled; the broker goes on, and recovers when there is room."""
+import os, subprocess
+from kstream_test import *
+
+MIB = 1 << 20
+
+
+class SmallDisk:
+    def __init__(self, scratch, size):
+        need_root("a loop-mounted file system")
+        self.image = os.path.join(scratch, "disk.img")
+        self.mounted = os.path.join(scratch, "disk")
+        os.mkdir(self.mounted)
+        with open(self.image, "wb") as file:
+            file.truncate(size)
+        try:
+            subprocess.check_call(["mkfs.ext4", "-q", "-F", "-m", "0", self.image])
+        except (OSError, subprocess.CalledProcessError):
+            raise Skip("mkfs.ext4 is missing")
+        if subprocess.call(["mount", "-o", "loop", self.image, self.mounted], stderr=subprocess.DEVNULL):
+            raise Skip("loop devices cannot be mounted here")
+
+    def fill(self):
+        """A filler file that takes every free byte."""
+        path = os.path.join(self.mounted, "filler")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            room = os.statvfs(self.mounted).f_bavail * os.statvfs(self.mounted).f_frsize
+            if room > MIB:
+                os.posix_fallocate(fd, os.fstat(fd).st_size, room - MIB // 2)
+            while os.write(fd, bytes(4096)) > 0:
+                pass
+        except OSError:
+            pass  # full
+        finally:
+            os.close(fd)
+        return path
+
+    def unmount(self):
+        subprocess.call(["umount", self.mounted])
+
+
+def values_of(client, name):
+    return [data for _, _, data in client.read_all(name)[0]]
+
+
+def test_full_disk_refuses_puts_keeps_reads_and_recovers(scratch):
+    disk = SmallDisk(scratch, 192 * MIB)
+    try:
+        broker = Broker(scratch, "--journal-file-bytes", "4MiB", "--journal-bytes", "16MiB", "--segment-bytes", "16MiB",
+                        "--flush-bytes", "4MiB", "--flush-age", "50ms", data_dir=os.path.join(disk.mounted, "data"))
+        client = broker.client()
+        client.create_stream("s")
+        client.create_stream("other")
+        client.put("other", [("k", b"before")])
+        acknowledged = []
+        record = lambda i: [("k", b"%08d" % i + bytes(100000))]
+        for i in range(20):
+            client.put("s", record(i))
+            acknowledged.append(i)
+        filler = disk.fill()
+        refusal, i = None, len(acknowledged)
+        while refusal is None:
+            try:
+                client.put("s", record(i))
+                acknowledged.append(i)
+                i += 1
+                assert i < 5000, "the disk is never full"
+            except Refused as error:
+                refusal = error
+        assert refusal.is_("KS_STORAGE_FULL") or refusal.is_("KS_THROTTLED"), refusal
+        # Reads, questions and deletes go on; a refused stream leaves nothing behind.
+        assert [int(value[:8]) for value in values_of(client, "s")] == acknowledged
+        assert values_of(client, "other") == [b"before"]
+        client.call(PING)
+        client.call(DESCRIBE, (1, "s"))
+        assert broker.process.poll() is None
+        assert broker.http("/livez")[0] == 200
+        client.call(DELETE, (1, "other"))
+        # Room comes back: puts go on by themselves.
+        os.unlink(filler)
+
+        def works_again():
+            try:
+                client.put("s", record(i))
+                return True
+            except Refused as error:
+                assert error.is_("KS_STORAGE_FULL") or error.is_("KS_THROTTLED"), error
+                return False
+        wait_until(works_again, "puts are taken again")
+        acknowledged.append(i)
+        assert [int(value[:8]) for value in values_of(client, "s")] == acknowledged
+        # Full again, and killed there: nothing acknowledged is lost.
+        disk.fill()
+        broker.kill()
+        os.unlink(os.path.join(disk.mounted, "filler"))
+        broker = Broker(scratch, "--journal-file-bytes", "4MiB", "--journal-bytes", "16MiB", data_dir=broker.data_dir)
+        client = broker.client()
+        assert [int(value[:8]) for value in values_of(client, "s")] == acknowledged
+        broker.stop()
+    finally:
+        for broker in list(Broker.alive):
+            broker.kill()
+        disk.unmount()
+
+
+def test_start_on_a_full_disk_says_so(scratch):
+    disk = SmallDisk(scratch, 64 * MIB)
+    try:
+        disk.fill()
+        broker = Broker(scratch, data_dir=os.path.join(disk.mounted, "data"), wait=False)
+        code = broker.wait_end()
+        assert code == 11 and "No space left" in broker.log(), (code, broker.log())
+    finally:
+        for broker in list(Broker.alive):
+            broker.kill()
+        disk.unmount()
+
+
+if __name__ == "__main__":
+    run_tests(test_full_disk_refuses_puts_keeps_reads_and_recovers, test_start_on_a_full_disk_says_so)
