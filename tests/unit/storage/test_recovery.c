@@ -1,8 +1,8 @@
 #include "storage/journal_priv.h"
-
-#include <stdio.h>
 #include "tests/unit/ks_check.h"
 #include "tests/unit/storage/engine_rig.h"
+
+#include <stdio.h>
 
 static struct rig rig;
 static uint64_t damaged;
@@ -258,6 +258,41 @@ START_TEST(recycled_files_keep_everything_through_crashes)
 }
 END_TEST
 
+/* Each _i cuts the power at its calls, one after the other: opening, appending, flushing,
+ * recycling, recovering. */
+START_TEST(a_power_cut_at_any_call_loses_nothing_acknowledged)
+{
+    static struct rig_put put;
+    rig_init(&rig, 100 + (uint64_t)_i);
+    rig_must_open(&rig);
+    rig_create_stream(&rig, "s");
+    uint64_t acknowledged = 0;
+    for (uint64_t n = 1 + (uint64_t)_i; n < 120; n += 8) {
+        ks_io_sim_cut_after(rig.disk, n);
+        for (int i = 0; i < 200 && !ks_io_sim_is_cut(rig.disk); i++) {
+            put.append = (struct ks_append){0};
+            if (rig_append(&rig, &put, "s", 2, 3000) == KS_OK)
+                rig_run(&rig);
+            if (put.is_delivered && put.append.status == KS_OK)
+                acknowledged = put.append.last_sequence;
+            ks_fake_clock_advance_ms(&rig.clock, 500);
+        }
+        rig_crash(&rig, n % 3 == 0 ? KS_SIM_NOTHING : n % 3 == 1 ? KS_SIM_RANDOM : KS_SIM_PREFIX);
+        /* And once more while it recovers. */
+        ks_io_sim_cut_after(rig.disk, 1 + n % 13);
+        KS_IGNORE(rig_open(&rig), "the power may go meanwhile");
+        rig_crash(&rig, KS_SIM_RANDOM);
+        rig_must_open(&rig);
+        uint64_t kept = rig_read_all(&rig, "s", &damaged);
+        ck_assert_uint_ge(kept, acknowledged);
+        ck_assert_uint_eq(damaged, 0);
+        ck_assert_uint_eq(stats()->damaged_blocks, 0);
+        acknowledged = kept;
+    }
+    rig_fini(&rig);
+}
+END_TEST
+
 START_TEST(a_failed_journal_write_poisons_and_acknowledges_nothing)
 {
     rig_init(&rig, 11);
@@ -331,6 +366,7 @@ KS_SUITE("storage/recovery")
     KS_TEST(damage_to_the_last_block_is_told_by_the_block_that_names_it);
     KS_TEST(a_block_beyond_the_named_end_is_ignored_for_ever);
     KS_TEST(recycled_files_keep_everything_through_crashes);
+    KS_TEST_LOOP(a_power_cut_at_any_call_loses_nothing_acknowledged, 8);
     KS_TEST(a_failed_journal_write_poisons_and_acknowledges_nothing);
     KS_TEST(a_journal_that_vanished_refuses_the_start);
     KS_TEST(an_unclean_start_erases_the_index_and_a_clean_one_does_not);
