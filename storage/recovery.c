@@ -118,7 +118,8 @@ static enum ks_status recovery_open_file(struct recovery *r, uint64_t number, st
     if (!st)
         st = ks_file_size(found->scan.file, &found->scan.bytes, err);
     found->scan.bytes -= found->scan.bytes % KS_JOURNAL_BLOCK_ALIGN;
-    uint64_t empty_bytes_max = r->engine->options.limits.block_bytes_max;
+    /* After a clean stop all is in segments: nobody needs a second look at empty files. */
+    uint64_t empty_bytes_max = r->row.was_clean ? 0 : r->engine->options.limits.block_bytes_max;
     if (!st)
         st = ks_scan_file_open(&r->scan, &found->scan, empty_bytes_max, err);
     found->file->number = number;
