@@ -119,6 +119,8 @@ class Broker:
         self.process.send_signal(signal.SIGTERM)
         code = self.wait_end()
         assert code == 0, "SIGTERM ended the broker with %d:\n%s" % (code, self.log())
+        for bad in ("runtime error", "WARNING: ThreadSanitizer", "daemon.unclean_stop", "daemon.cut_off"):
+            assert bad not in self.log(), self.log()
 
     def rss_bytes(self):
         with open("/proc/%d/status" % self.process.pid) as file:
@@ -217,6 +219,34 @@ def decode(data):
 
 def text(fields, number):
     return fields[number][0].decode() if number in fields else None
+
+
+# ---- records ----
+
+def crc32c_table():
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82f63b78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+CRC32C = crc32c_table()
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc = crc >> 8 ^ CRC32C[(crc ^ byte) & 255]
+    return crc ^ 0xffffffff
+
+
+def encode_record(key, data, crc=None):
+    """As a producer makes it: the checksum covers what follows it."""
+    rest = encode((2, key)) + encode((3, data))
+    record = b"\x0d" + struct.pack("<I", crc32c(rest) if crc is None else crc) + rest
+    return encode((2, record))
 
 
 # ---- the client ----

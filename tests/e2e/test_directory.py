@@ -25,15 +25,6 @@ def must_refuse(scratch, data_dir, *texts, flags=()):
     return log
 
 
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
-
-
 def make_newer(header):
     """A journal file's header (storage/FORMAT.md) with the next version and a right checksum; None: there is none yet."""
     header = bytearray(header[:60])
