@@ -68,6 +68,8 @@ enum ks_status ks_threads_start(struct ks_step *const *steps, size_t count,
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = 0;
+    /* Before the first of them runs: steps look there to learn whether there are threads. */
+    *out_threads = threads;
     while (threads->count < count && failed == 0) {
         struct step_thread *thread = &threads->each[threads->count];
         *thread = (struct step_thread){.step = steps[threads->count], .events = events};
@@ -77,9 +79,9 @@ enum ks_status ks_threads_start(struct ks_step *const *steps, size_t count,
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed != 0) {
         ks_threads_stop(threads);
+        *out_threads = NULL;
         return ks_fail(err, KS_NO_MEMORY, failed, "cannot start the engine's threads");
     }
-    *out_threads = threads;
     return KS_OK;
 }
 
