@@ -3,9 +3,7 @@
 #include "base/alloc.h"
 #include "daemon/conn.h"
 
-#include <errno.h>
 #include <string.h>
-#include <time.h>
 
 /* Small: nothing on a loop recurses or keeps large locals, and idle threads must stay cheap. */
 #define LOOP_STACK_BYTES (512u * 1024)
@@ -86,6 +84,8 @@ static enum ks_status loop_open(struct ks_loop *loop, struct ks_error *err)
         event_base_free(loop->base);
         return st;
     }
+    ks_mutex_init(&loop->mu, KS_RANK_WAKE);
+    ks_cond_init(&loop->ended);
     loop->slab = KS_TAKE(slab);
     return KS_OK;
 }
@@ -129,6 +129,8 @@ void ks_loop_fini(struct ks_loop *loop)
     event_base_free(loop->base);
     ks_mailbox_fini(&loop->mailbox);
     ks_md5_destroy(loop->md5);
+    ks_cond_fini(&loop->ended);
+    ks_mutex_fini(&loop->mu);
     ks_free(loop->slab);
 }
 
@@ -136,6 +138,9 @@ static void *loop_run(void *arg)
 {
     struct ks_loop *loop = arg;
     event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    KS_LOCK_SCOPE(&loop->mu);
+    loop->has_ended = true;
+    ks_cond_signal(&loop->ended);
     return NULL;
 }
 
@@ -171,20 +176,22 @@ void ks_loop_abort(struct ks_loop *loop)
 
 bool ks_loop_join(struct ks_loop *loop, uint64_t timeout_ms)
 {
-    struct timespec until;
     if (!loop->is_running)
         return true;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(timeout_ms / 1000);
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
+    uint64_t until_ms = ks_clock_mono_ns(loop->shared->clock) / 1000000 + timeout_ms;
+    ks_mutex_lock(&loop->mu);
+    while (!loop->has_ended) {
+        uint64_t now_ms = ks_clock_mono_ns(loop->shared->clock) / 1000000;
+        if (now_ms >= until_ms || !ks_cond_wait_ms(&loop->ended, &loop->mu, until_ms - now_ms))
+            break;
     }
-    int rc = pthread_clockjoin_np(loop->thread, NULL, CLOCK_MONOTONIC, &until);
-    if (rc == 0)
-        loop->is_running = false;
-    return rc == 0;
+    bool has_ended = loop->has_ended;
+    ks_mutex_unlock(&loop->mu);
+    if (!has_ended)
+        return false;
+    pthread_join(loop->thread, NULL);
+    loop->is_running = false;
+    return true;
 }
 
 void ks_loop_wake(struct ks_loop *loop)

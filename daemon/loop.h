@@ -41,7 +41,10 @@ struct ks_loop {
     struct ks_loop_shared *shared;
     unsigned index;
     pthread_t thread;
-    bool is_running; /* [main] thread must be joined */
+    bool is_running;    /* [main] thread must be joined */
+    struct ks_mutex mu; /* KS_RANK_WAKE */
+    struct ks_cond ended;
+    bool has_ended; /* [mu] the thread is about to return */
     struct event_base *base;
     struct ks_mailbox mailbox;
     struct event mailbox_event;
