@@ -355,8 +355,6 @@ void ks_journal_place(struct ks_journal *journal, const struct ks_journal_entry 
             .entry_count = entry_count,
             .payload_bytes = (uint32_t)payload_bytes}};
     memcpy(out_placed->header.uuid, journal->uuid, sizeof journal->uuid);
-    if (file->used_bytes == KS_JOURNAL_FILE_HEADER_BYTES)
-        file->first_lsn = out_placed->header.lsn; /* what was stale in it is unreachable now */
     file->used_bytes += bytes;
     journal->is_writing = true;
     for (uint32_t i = 0; i < entry_count; i++)
@@ -392,6 +390,10 @@ void ks_journal_done(
         return;
     KS_ASSERT(placed->header.lsn > journal->durable_lsn);
     journal->durable_lsn = placed->header.lsn;
+    /* Only now is what was stale in the file out of reach: until the write is durable, a crash
+     * brings it back, and recovery then needs the tombstones of the logs it mentions. */
+    if (placed->offset == KS_JOURNAL_FILE_HEADER_BYTES)
+        placed->file->first_lsn = placed->header.lsn;
     journal_check(journal);
 }
 
