@@ -32,7 +32,7 @@ struct ks_scan_block {
 enum ks_scan_found {
     KS_SCAN_NOTHING, /* no head of this directory, or a damaged one */
     KS_SCAN_TORN,    /* the fixed part can be read, but the head as a whole is not right: header is set, no views */
-    KS_SCAN_HEAD,    /* head and table are right, the payload is not: no payload view */
+    KS_SCAN_HEAD,    /* head and table are right, the payload is not (no view of it when the file ends before) */
     KS_SCAN_BLOCK,   /* all right */
 };
 

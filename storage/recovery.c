@@ -294,7 +294,8 @@ static bool batch_is_right(
            ks_batch_verify(out_batch) == KS_OK;
 }
 
-/* payload NULL: the table can be read, the payload cannot. */
+/* payload NULL: the table can be read, the payload cannot. Each batch is judged by its own
+ * checksums, so that a flipped bit costs one batch of a block. */
 static enum ks_status recovery_replay_entry(struct recovery *r, struct recovered_file *from,
     const struct ks_journal_entry *entry, const struct ks_view *payload, struct ks_error *err)
 {
@@ -329,14 +330,14 @@ static enum ks_status recovery_replay_entry(struct recovery *r, struct recovered
 }
 
 static enum ks_status recovery_replay_block(struct recovery *r, const struct walk *walk,
-    const struct ks_scan_block *block, bool is_payload_right, struct ks_error *err)
+    const struct ks_scan_block *block, struct ks_error *err)
 {
     struct recovered_file *from = &r->files[walk->index];
+    const struct ks_view *payload = block->payload.data ? &block->payload : NULL;
     for (uint32_t i = 0; i < block->header.entry_count; i++) {
         struct ks_journal_entry entry;
         ks_journal_entry_at(block->head, i, &entry);
-        enum ks_status st =
-            recovery_replay_entry(r, from, &entry, is_payload_right ? &block->payload : NULL, err);
+        enum ks_status st = recovery_replay_entry(r, from, &entry, payload, err);
         if (st == KS_CORRUPT || st == KS_UNSUPPORTED)
             KS_IGNORE(recovery_quarantine(r, from, walk, block->bytes, NULL),
                 "the start is refused, so the original stays");
@@ -434,7 +435,7 @@ static enum ks_status walk_damage(struct recovery *r, const struct walk *walk,
     if (st || found != KS_SCAN_HEAD)
         return st;
     from->is_chained = true;
-    return recovery_replay_block(r, walk, &again, false, err);
+    return recovery_replay_block(r, walk, &again, err);
 }
 
 /* The walk stands where its block is not, or is bad. *out_is_end: the run ends before it. */
@@ -476,7 +477,7 @@ static enum ks_status walk_accept(
         return ks_fail(err, KS_CORRUPT, 0,
             "journal run %llu does not end as its successor says: block %llu is another one",
             ULL(header->run_id), ULL(header->lsn));
-    enum ks_status st = recovery_replay_block(r, walk, block, true, err);
+    enum ks_status st = recovery_replay_block(r, walk, block, err);
     if (st)
         return st;
     r->engine->recovery.blocks_accepted++;
@@ -631,7 +632,8 @@ static enum ks_status recovery_check_named(struct recovery *r, struct ks_error *
 {
     if (r->row.named_lsn == 0 || r->row.was_clean || r->end_lsn >= r->row.named_lsn)
         return KS_OK;
-    if (r->placed_count == 0)
+    /* Files whose blocks cannot be read are damage; no files at all are somebody's mistake. */
+    if (r->file_count == 0)
         return ks_fail(err, KS_CORRUPT, 0,
             "the journal is missing: block %llu was durable, but no file in journal/ has a block; "
             "put "
