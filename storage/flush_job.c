@@ -197,10 +197,12 @@ static enum ks_status take_segment(struct ks_flush_job *job, struct ks_error *er
     struct ks_segment *segment = ks_segment_create(
         engine, file_id, generation, ks_log_id(log), job->extents[0].first_sequence);
     bool is_in = false;
+    bool is_deleted = false;
     if (segment) {
         segment->is_header_checked = true;
         KS_LOCK_SCOPE(&log->mu);
-        is_in = log->state != KS_LOG_DELETED && ks_segment_list_reserve(&log->segments);
+        is_deleted = log->state == KS_LOG_DELETED;
+        is_in = !is_deleted && ks_segment_list_reserve(&log->segments);
         if (is_in)
             ks_segment_list_push(&log->segments, ks_segment_ref(segment));
     }
@@ -208,7 +210,7 @@ static enum ks_status take_segment(struct ks_flush_job *job, struct ks_error *er
         if (segment)
             ks_segment_unref(segment);
         ks_files_give_back(engine->files, file_id, generation);
-        return ks_fail(err, KS_NO_MEMORY, 0, "cannot make a segment");
+        return is_deleted ? KS_NOT_FOUND : ks_fail(err, KS_NO_MEMORY, 0, "cannot make a segment");
     }
     job->segment = segment;
     return KS_OK;
@@ -445,7 +447,9 @@ void ks_flush_round_run(struct ks_flush_round *round)
             return;
         round->jobs[i]->is_ready = st == KS_OK;
         round->ready_count += st == KS_OK;
-        if (st && st != KS_WOULD_BLOCK && !round->refusal.status) {
+        /* A log deleted meanwhile needs nothing; one without a file waits for the pool. */
+        bool is_refused = st && st != KS_WOULD_BLOCK && st != KS_NOT_FOUND;
+        if (is_refused && !round->refusal.status) {
             error.status = st;
             round->refusal = error;
         }
