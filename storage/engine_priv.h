@@ -30,6 +30,7 @@ struct ks_engine {
     struct ks_index *index;
 
     _Atomic bool is_poisoned;
+    _Atomic bool is_disk_full; /* the flusher or the file pool found no room; cleared by a flush */
     _Atomic bool is_stopping;         /* appends are refused */
     struct ks_mutex mu;               /* KS_RANK_ENGINE */
     _Atomic bool is_poison_claimed;   /* somebody is about to set the two others */

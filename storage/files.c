@@ -168,6 +168,8 @@ static void file_free(struct ks_files *files, struct file *file)
 static void back_off(struct ks_files *files, const char *what, const struct ks_error *error)
 {
     files->retry_mono_ns = ks_clock_mono_ns(files->engine->options.clock) + RETRY_AFTER_NS;
+    if (error->status == KS_STORAGE_FULL)
+        atomic_store(&files->engine->is_disk_full, true);
     ks_emit(files->engine->options.events, KS_LEVEL_WARNING, what, "error='%s'", error->text);
 }
 

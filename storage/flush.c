@@ -215,6 +215,8 @@ static void refused(struct ks_flush *flush, const struct ks_error *error)
 {
     ks_emit(flush->engine->options.events, KS_LEVEL_WARNING, "flush.refused", "error='%s'",
         error->text);
+    if (error->status == KS_STORAGE_FULL)
+        atomic_store(&flush->engine->is_disk_full, true);
     KS_LOCK_SCOPE(&flush->mu);
     flush->retry_mono_ns = ks_clock_mono_ns(flush->engine->options.clock) + RETRY_AFTER_NS;
 }
@@ -234,8 +236,11 @@ static void round_done(
         refused(flush, error);
     for (uint32_t i = 0; !status && i < round->count; i++)
         ks_flush_job_publish(round->jobs[i]);
-    if (!status)
+    if (!status) {
         ks_engine_count(flush->engine, KS_COUNT_FLUSH_ROUNDS, 1);
+        if (round->refusal.status != KS_STORAGE_FULL && round->files_missing == 0)
+            atomic_store(&flush->engine->is_disk_full, false);
+    }
     round_free(flush);
     ks_wake_set(&flush->wake);
 }

@@ -156,6 +156,18 @@ static enum ks_status append_header(const struct ks_log *log, struct ks_append *
     return KS_OK;
 }
 
+/* No room until something is flushed. When that is because the disk is full, the producer is told
+ * so. */
+static enum ks_status append_refuse(
+    struct ks_engine *engine, enum ks_status status, const char *text, struct ks_error *err)
+{
+    ks_wake_set(ks_flush_step(engine->flush)->wake);
+    if (status == KS_THROTTLED && atomic_load(&engine->is_disk_full))
+        return ks_fail(err, KS_STORAGE_FULL, 0,
+            "the disk is full: puts go on by themselves when there is room again");
+    return ks_fail(err, status, 0, "%s", text);
+}
+
 /* mu held. Everything that can be refused; on failure nothing is held. */
 static enum ks_status append_reserve(
     struct ks_log *log, struct ks_append *append, struct ks_error *err)
@@ -175,16 +187,14 @@ static enum ks_status append_reserve(
     if (st == KS_TOO_LARGE)
         return ks_fail(
             err, st, 0, "a batch of %u bytes fits no journal block", append->stored_bytes);
-    if (st) {
-        ks_wake_set(ks_flush_step(log->engine->flush)->wake);
-        return ks_fail(err, st, 0, "the journal is full, try again later");
-    }
+    if (st)
+        return append_refuse(log->engine, st, "the journal is full, try again later", err);
     st = ks_tail_reserve(&log->tail, append->stored_bytes, false);
     if (st) {
         ks_journal_release(journal, append->reserved_bytes);
         append->reserved_bytes = 0;
-        ks_wake_set(ks_flush_step(log->engine->flush)->wake);
-        return ks_fail(err, st, 0, "too much data waits in memory, try again later");
+        return append_refuse(
+            log->engine, st, "too much data waits in memory, try again later", err);
     }
     return KS_OK;
 }
