@@ -1,0 +1,128 @@
+/*
+ * One simulated machine: a disk, a catalog, an index, a clock and the engine on top of them, driven
+ * by one seed on one thread. A world lives through many crashes; after each the engine's answers
+ * are held against the model.
+ */
+#ifndef KS_TESTS_SIM_WORLD_H
+#define KS_TESTS_SIM_WORLD_H
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "base/prng.h"
+#include "storage/catalog.h"
+#include "storage/engine.h"
+#include "storage/io_sim.h"
+#include "storage/kv_model.h"
+#include "storage/registry.h"
+#include "tests/sim/sim_model.h"
+
+#define SIM_STREAMS_MAX 4
+#define SIM_SHARDS_MAX 3
+#define SIM_STEPS_MAX 12
+#define SIM_READS_HELD 6
+#define SIM_DATA_MAX 300 /* data bytes of a record; now and then SIM_DATA_BIG */
+#define SIM_DATA_BIG 6000
+
+enum sim_stream_state {
+    SIM_STREAM_NONE,
+    SIM_STREAM_CREATING, /* asked for, not answered */
+    SIM_STREAM_THERE,    /* answered: must be there */
+    SIM_STREAM_DELETING, /* asked for, not answered */
+};
+
+struct sim_stream {
+    enum sim_stream_state state;
+    char name[32];
+    uint64_t number; /* 0 until known */
+    uint32_t shard_count;
+    struct sim_log logs[SIM_SHARDS_MAX];
+};
+
+/* Totals over all worlds, printed at the end: a branch that never ran fails the run. */
+struct sim_totals {
+    uint64_t cycles, power_cuts, kills, clean_stops, poisons, cuts_in_recovery;
+    uint64_t batches_sent, batches_acked, records_acked, records_checked, duplicates_answered,
+        retries_sent;
+    uint64_t refused_throttled, refused_full, refused_other;
+    uint64_t streams_created, streams_deleted, reads, reads_would_block, reads_held, time_lookups;
+    uint64_t bit_flips, bits_healed, damage_reported, full_disks, faults_injected;
+    struct ks_recovery_stats recovery;
+    struct ks_engine_stats engine;
+    uint64_t lost, duplicated, reordered, altered;
+};
+
+struct sim_held_read {
+    struct ks_read read;
+    struct sim_log *log;
+    uint64_t from_sequence;
+    uint64_t log_id;
+    uint64_t bytes_crc; /* of all extents when they were read */
+    bool is_held;
+};
+
+struct sim_flip {
+    char path[64]; /* "" = none */
+    uint64_t offset;
+    unsigned bit;
+    uint8_t around[64]; /* what lay there after the flip: a place that was written since is not
+                           flipped back */
+    size_t around_bytes;
+};
+
+struct sim_world {
+    uint64_t seed;
+    uint32_t cycle;
+    bool is_verbose;
+    struct ks_prng prng;
+    struct ks_fake_clock clock;
+    struct ks_events events;
+    struct ks_io_sim *disk;
+    struct ks_kv_model *catalog;
+    struct ks_kv_model *index;
+    struct ks_kv *catalog_handle; /* open while the engine is */
+    struct ks_engine *engine;     /* NULL while the machine is down */
+    struct ks_mailbox mailbox;
+    struct ks_step *steps[SIM_STEPS_MAX];
+    size_t step_count;
+    uint8_t step_phase[SIM_STEPS_MAX]; /* 0 idle, 1 begun, 2 run */
+    struct ks_list puts;               /* sim_put.link: under way */
+    struct ks_list admins;             /* sim_admin.link */
+    struct sim_stream streams[SIM_STREAMS_MAX];
+    struct sim_held_read held[SIM_READS_HELD];
+    uint64_t next_uid;
+    uint64_t next_name;
+    bool is_poisoned;      /* the engine said so */
+    bool is_end_uncertain; /* recovery said that newest records may be missing (a table of the
+                              journal was damaged) */
+    bool is_killed_by_index;
+    struct sim_flip flip; /* the last one */
+    bool has_flips;       /* bits were flipped in this world: damage may be reported */
+    struct sim_totals *totals;
+};
+
+/* Each prints what is wrong with seed and cycle and returns false on a broken promise. */
+bool sim_world_run(uint64_t seed, uint32_t cycles, bool is_verbose, struct sim_totals *totals);
+
+bool sim_fail(struct sim_world *world, const char *format, ...) KS_PRINTF(2, 3);
+
+/* sim_clients.c: what users do. */
+bool sim_put_some(struct sim_world *world);
+bool sim_create_stream(struct sim_world *world);
+bool sim_delete_stream(struct sim_world *world);
+bool sim_read_some(struct sim_world *world);
+bool sim_find_time(struct sim_world *world);
+bool sim_release_reads(struct sim_world *world, bool all);
+void sim_forget_requests(struct sim_world *world); /* the process died: nobody will answer */
+bool sim_deliver(struct sim_world *world);
+
+/* sim_rot.c: bits that turn over while the power is off, and back again. */
+void sim_flip_random_bit(struct sim_world *world);
+void sim_heal_bit(struct sim_world *world);
+
+/* sim_check.c: the whole content against the model, after recovery. */
+bool sim_check_all(struct sim_world *world);
+bool sim_check_read(struct sim_world *world, struct sim_log *log, uint64_t log_id,
+    const struct ks_read *read, uint64_t from_sequence);
+
+#endif
