@@ -132,7 +132,7 @@ enum ks_status ks_catalog_unpack(enum ks_catalog_table table, struct ks_view key
     size_t key_bytes = table == KS_TABLE_META ? key.bytes : table == KS_TABLE_SHARDS ? 12 : 8;
     if (key.bytes != key_bytes)
         return row_is_damaged(table, key, "key of a wrong length", err);
-    struct ks_view message;
+    struct ks_view message = ks_view_of(NULL, 0); /* gcc -O3 cannot see that success sets it */
     enum ks_status st = ks_catalog_open_value(table, key, stored, &message, err);
     if (st)
         return st;
