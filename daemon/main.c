@@ -110,6 +110,7 @@ static enum ks_status start_process(struct daemon *daemon, struct ks_error *err)
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     mallopt(M_TRIM_THRESHOLD, 2 << 20);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is then a failed write, which says which file */
     ks_map_guard_install();
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);

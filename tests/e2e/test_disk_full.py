@@ -1,5 +1,8 @@
-"""The bad day, from the disk: a small ext4 on a loop device is filled; the broker goes on, and recovers when there is room."""
-import os, subprocess
+"""
+The bad day, from the disk: a small ext4 on a loop device is filled; the broker goes on, and recovers when there is room.
+And a journal write that fails for real (a file size limit set on the running process): the broker says why and ends.
+"""
+import os, resource, subprocess
 from kstream_test import *
 
 MIB = 1 << 20
@@ -117,5 +120,35 @@ def test_start_on_a_full_disk_says_so(scratch):
         disk.unmount()
 
 
+def test_failed_write_ends_the_process_and_loses_nothing(scratch):
+    broker = Broker(scratch)
+    client = broker.client()
+    client.create_stream("s")
+    acknowledged = 0
+    while acknowledged < 15:  # the journal is beyond the limit that comes
+        client.put_patiently("s", [("k", b"%08d" % acknowledged + bytes(100000))])
+        acknowledged += 1
+    resource.prlimit(broker.process.pid, resource.RLIMIT_FSIZE, (MIB, MIB))
+    neighbour = broker.client()
+    try:
+        for _ in range(3):  # an outcome may be unknown, but never a success
+            client.put("s", [("k", b"after")])
+            raise AssertionError("a put was acknowledged after the write failed")
+    except Refused as refusal:
+        assert refusal.is_("KS_POISONED") or refusal.is_("KS_STOPPING"), refusal
+    except ConnectionError:
+        pass
+    assert broker.wait_end() == 74, broker.log()
+    assert "daemon.poisoned" in broker.log() and "File too large" in broker.log(), broker.log()
+    assert not os.path.exists(os.path.join(broker.data_dir, "addresses"))
+    assert not os.path.exists(os.path.join(broker.data_dir, "clean"))
+    neighbour.close()
+    broker = Broker(scratch)
+    values = values_of(broker.client(), "s")
+    assert [int(value[:8]) for value in values[:acknowledged]] == list(range(acknowledged))
+    assert values[acknowledged:] in ([], [b"after"]), "only the unacknowledged record may be there or not"
+    broker.stop()
+
+
 if __name__ == "__main__":
-    run_tests(test_full_disk_refuses_puts_keeps_reads_and_recovers, test_start_on_a_full_disk_says_so)
+    run_tests(test_failed_write_ends_the_process_and_loses_nothing, test_full_disk_refuses_puts_keeps_reads_and_recovers, test_start_on_a_full_disk_says_so)
