@@ -263,11 +263,10 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
         .spare_fd = -1};
     for (unsigned i = 0; i < daemon->socket_count && !st; i++)
         st = ks_listener_start(daemon->sockets[i], err);
-    if (!st)
-        st = ks_acceptor_init(&daemon->acceptor, daemon->sockets, daemon->socket_count, err);
     if (st)
         return st;
-    daemon->socket_count = 0; /* the acceptor's now */
+    st = ks_acceptor_init(&daemon->acceptor, daemon->sockets, daemon->socket_count, err);
+    daemon->socket_count = 0; /* taken, also by a failure */
     for (unsigned i = 0; i < count && !st; i++)
         st = ks_loop_start(&server->loops[i], err);
     return st;
@@ -449,6 +448,7 @@ static int daemon_run(struct daemon *daemon, bool is_print_addresses)
     ks_logger_init(&daemon->logger, &options);
     daemon->signal_fd = -1;
     daemon->poison_fd = -1;
+    daemon->acceptor.spare_fd = -1;
     enum ks_status st = daemon_start(daemon, &error);
     if (st) {
         if (daemon->poison_fd >= 0)
