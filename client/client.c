@@ -118,7 +118,7 @@ enum ks_status client_exchange(struct kstream_client *client,
 enum ks_status client_call(struct kstream_client *client, const struct client_exchange *exchange,
     struct ks_arena *arena, ProtobufCMessage **out_message, struct ks_error *err)
 {
-    struct client_answer answer;
+    struct client_answer answer = {.frame = NULL};
     enum ks_status st = client_exchange(client, exchange, &answer, err);
     if (st)
         return st;

@@ -11,7 +11,7 @@ static enum ks_status get_iterator(struct kstream_client *client,
         .request = &request->base,
         .deadline_ns = deadline_ns,
         .is_repeatable = true};
-    struct client_answer answer;
+    struct client_answer answer = {.frame = NULL};
     enum ks_status st = client_exchange(client, &exchange, &answer, err);
     if (st)
         return st;
@@ -73,7 +73,7 @@ enum kstream_status kstream_get_records(struct kstream_client *client, const cha
         .request = &request.base,
         .deadline_ns = deadline_plus_ms(deadline_ns, wait_ms),
         .is_repeatable = true};
-    struct client_answer answer;
+    struct client_answer answer = {.frame = NULL};
     enum ks_status st = client_exchange(client, &exchange, &answer, &inner);
     if (st == KS_OK)
         st = client_batch_take(&answer, out_batch, &inner);

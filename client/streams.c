@@ -40,7 +40,7 @@ static enum ks_status stream_name_check(const char *stream, struct ks_error *err
 static enum ks_status stream_command(
     struct kstream_client *client, const struct client_exchange *exchange, struct ks_error *err)
 {
-    struct client_answer answer;
+    struct client_answer answer = {.frame = NULL};
     enum ks_status st = client_exchange(client, exchange, &answer, err);
     if (st == KS_OK)
         ks_free(answer.frame);

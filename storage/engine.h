@@ -1,6 +1,7 @@
 /*
- * The log engine: one data directory. Opening recovers; then appends, reads and admin operations go on from any thread
- * while the steps (storage/step.h) do the disk work, on threads of their own or under a simulator's hand.
+ * The log engine: one data directory. Opening recovers; then appends, reads and admin operations go
+ * on from any thread while the steps (storage/step.h) do the disk work, on threads of their own or
+ * under a simulator's hand.
  */
 #ifndef KS_STORAGE_ENGINE_H
 #define KS_STORAGE_ENGINE_H
@@ -21,7 +22,10 @@ enum ks_index_table {
     KS_INDEX_BY_ARRIVAL,
     KS_INDEX_TABLE_COUNT,
 };
-#define KS_INDEX_TABLE_NAMES {"by_sequence", "by_arrival"}
+#define KS_INDEX_TABLE_NAMES                                                                       \
+    {                                                                                              \
+        "by_sequence", "by_arrival"                                                                \
+    }
 
 /* Sizes and bounds. All bytes unless named otherwise. */
 struct ks_engine_limits {
@@ -41,23 +45,27 @@ struct ks_engine_limits {
     uint32_t index_interval_bytes;     /* an index entry each: 64 KiB */
     uint32_t pool_files;               /* ready files kept: 4, more on demand */
     uint32_t shards_max;               /* account limit: 20 000 */
-    uint64_t pinned_bytes_max;         /* maps pinned by reads; beyond it reads are served by copies: 256 MiB */
+    uint64_t
+        pinned_bytes_max; /* maps pinned by reads; beyond it reads are served by copies: 256 MiB */
 };
 void ks_engine_limits_default(struct ks_engine_limits *limits);
 /* A few KiB each, so that rolls, recycling and refusals happen all the time: for tests. */
 void ks_engine_limits_small(struct ks_engine_limits *limits);
 
 struct ks_engine_options {
-    struct ks_io *io;                /* borrowed, outlives the engine, as all below */
+    struct ks_io *io; /* borrowed, outlives the engine, as all below */
     struct ks_kv *catalog;
-    /* Opens the index environment; erase_first: it may be damaged, delete it unopened. KS_OK with *out_kv NULL: go on without. */
-    enum ks_status (*open_index)(void *arg, bool erase_first, struct ks_kv **out_kv, struct ks_error *err);
+    /* Opens the index environment; erase_first: it may be damaged, delete it unopened. KS_OK with
+     * *out_kv NULL: go on without. */
+    enum ks_status (*open_index)(
+        void *arg, bool erase_first, struct ks_kv **out_kv, struct ks_error *err);
     void *open_index_arg;
     const struct ks_clock *clock;
     const struct ks_events *events;
-    uint64_t random_seed;            /* for ids and uuids; 0 = from the kernel */
+    uint64_t random_seed; /* for ids and uuids; 0 = from the kernel */
     struct ks_engine_limits limits;
-    /* Called once, on the thread that met it, after the first failed write or sync; the engine acknowledges nothing from then on. */
+    /* Called once, on the thread that met it, after the first failed write or sync; the engine
+     * acknowledges nothing from then on. */
     void (*on_poison)(void *arg, const struct ks_error *error);
     void *on_poison_arg;
     /* Recovery progress for people, 0..100; may be NULL. */
@@ -65,16 +73,18 @@ struct ks_engine_options {
     void *on_progress_arg;
 };
 
-/* What recovery met; each counter is an event too. The simulation demands that all of them are seen. */
+/* What recovery met; each counter is an event too. The simulation demands that all of them are
+ * seen. */
 struct ks_recovery_stats {
-    uint64_t runs_followed;      /* earlier runs reached through predecessor links */
+    uint64_t runs_followed; /* earlier runs reached through predecessor links */
     uint64_t blocks_accepted;
     uint64_t batches_replayed;
     uint64_t batches_below_flushpoint;
-    uint64_t torn_tails;         /* a bad block after the last durable one, ignored */
-    uint64_t damaged_blocks;     /* a bad block that was durable: quarantined */
-    uint64_t damaged_batches;    /* damaged stretches put into logs */
-    uint64_t blocks_beyond_named; /* of an earlier run beyond the LSN its successor named, ignored */
+    uint64_t torn_tails;      /* a bad block after the last durable one, ignored */
+    uint64_t damaged_blocks;  /* a bad block that was durable: quarantined */
+    uint64_t damaged_batches; /* damaged stretches put into logs */
+    uint64_t
+        blocks_beyond_named;     /* of an earlier run beyond the LSN its successor named, ignored */
     uint64_t entries_of_deleted; /* covered by a tombstone */
     uint64_t files_unlinked;     /* known to the catalog as never used */
     uint64_t files_quarantined;  /* unknown to the catalog */
@@ -82,12 +92,14 @@ struct ks_recovery_stats {
 };
 
 /*
- * Errors: KS_CORRUPT catalog or journal cannot be trusted (the text says what to do); KS_UNSUPPORTED a newer format; KS_STORAGE_FULL; KS_IO; KS_NO_MEMORY.
- * Returns when tails are rebuilt and one block of this run is durable: ready to serve.
+ * Errors: KS_CORRUPT catalog or journal cannot be trusted (the text says what to do);
+ * KS_UNSUPPORTED a newer format; KS_STORAGE_FULL; KS_IO; KS_NO_MEMORY. Returns when tails are
+ * rebuilt and one block of this run is durable: ready to serve.
  */
-enum ks_status ks_engine_open(
-    const struct ks_engine_options *options, struct ks_engine **out_engine, struct ks_error *err) KS_MUST_USE;
-/* Forgets everything at once, without I/O but closing files: after a poison, or a simulated power cut. Threads must be stopped. */
+enum ks_status ks_engine_open(const struct ks_engine_options *options,
+    struct ks_engine **out_engine, struct ks_error *err) KS_MUST_USE;
+/* Forgets everything at once, without I/O but closing files: after a poison, or a simulated power
+ * cut. Threads must be stopped. */
 void ks_engine_destroy(struct ks_engine *engine);
 KS_DEFINE_CLEANUP(struct ks_engine, ks_engine_destroy)
 
@@ -99,15 +111,19 @@ size_t ks_engine_steps(struct ks_engine *engine, struct ks_step **out_steps, siz
 
 /* Production: a thread per step. Errors: KS_NO_MEMORY. */
 enum ks_status ks_engine_start(struct ks_engine *engine, struct ks_error *err) KS_MUST_USE;
-/* Refuses new appends (KS_STOPPING), lets the queue drain, flushes every tail, marks the directory clean. Bounded by timeout_ms:
- * KS_TIMEOUT leaves an unclean but safe directory. Stops the threads in any case. Without threads (simulation) it runs the steps itself. */
-enum ks_status ks_engine_stop(struct ks_engine *engine, uint64_t timeout_ms, struct ks_error *err) KS_MUST_USE;
+/* Refuses new appends (KS_STOPPING), lets the queue drain, flushes every tail, marks the directory
+ * clean. Bounded by timeout_ms: KS_TIMEOUT leaves an unclean but safe directory. Stops the threads
+ * in any case. Without threads (simulation) it runs the steps itself. */
+enum ks_status ks_engine_stop(
+    struct ks_engine *engine, uint64_t timeout_ms, struct ks_error *err) KS_MUST_USE;
 
 struct ks_engine_stats {
     uint64_t appended_records, appended_bytes, durable_blocks, durable_batches;
     uint64_t flushed_bytes, flush_rounds, catalog_commits, segments_sealed, segments_open;
-    uint64_t tail_bytes, journal_used_percent, reads_from_tail, reads_from_maps, reads_by_copy, duplicates_answered;
-    uint64_t index_entries_written, index_lookups, index_rebuilds, files_pooled, files_recycled, pinned_bytes;
+    uint64_t tail_bytes, journal_used_percent, reads_from_tail, reads_from_maps, reads_by_copy,
+        duplicates_answered;
+    uint64_t index_entries_written, index_lookups, index_rebuilds, files_pooled, files_recycled,
+        pinned_bytes;
 };
 void ks_engine_stats(struct ks_engine *engine, struct ks_engine_stats *out);
 

@@ -1,8 +1,7 @@
-/* The engine's parts and how they are tied together, for the files of storage/ and its tests only. */
+/* The engine's parts and how they are tied together, for the files of storage/ and its tests only.
+ */
 #ifndef KS_STORAGE_ENGINE_PRIV_H
 #define KS_STORAGE_ENGINE_PRIV_H
-
-#include <stdatomic.h>
 
 #include "storage/catalog.h"
 #include "storage/engine.h"
@@ -11,6 +10,8 @@
 #include "storage/log_priv.h"
 #include "storage/registry.h"
 #include "storage/tail.h"
+
+#include <stdatomic.h>
 
 struct ks_commit;
 struct ks_flush;
@@ -31,20 +32,33 @@ struct ks_engine {
 
     _Atomic bool is_poisoned;
     _Atomic bool is_disk_full; /* the flusher or the file pool found no room; cleared by a flush */
-    _Atomic bool is_stopping;         /* appends are refused */
-    struct ks_mutex mu;               /* KS_RANK_ENGINE */
-    _Atomic bool is_poison_claimed;   /* somebody is about to set the two others */
-    struct ks_error poison_error;     /* the first failure; read only when is_poisoned */
+    _Atomic bool is_stopping;  /* appends are refused */
+    struct ks_mutex mu;        /* KS_RANK_ENGINE */
+    _Atomic bool is_poison_claimed;    /* somebody is about to set the two others */
+    struct ks_error poison_error;      /* the first failure; read only when is_poisoned */
     struct ks_recovery_stats recovery; /* [const] after open */
-    struct ks_threads *threads;       /* NULL in the simulation */
-    _Atomic uint64_t counters[32];    /* enum ks_counter */
+    struct ks_threads *threads;        /* NULL in the simulation */
+    _Atomic uint64_t counters[32];     /* enum ks_counter */
 };
 
 enum ks_counter {
-    KS_COUNT_APPENDED_RECORDS, KS_COUNT_APPENDED_BYTES, KS_COUNT_DURABLE_BLOCKS, KS_COUNT_DURABLE_BATCHES,
-    KS_COUNT_FLUSHED_BYTES, KS_COUNT_FLUSH_ROUNDS, KS_COUNT_CATALOG_COMMITS, KS_COUNT_SEGMENTS_SEALED,
-    KS_COUNT_READS_TAIL, KS_COUNT_READS_MAP, KS_COUNT_READS_COPY, KS_COUNT_DUPLICATES,
-    KS_COUNT_INDEX_WRITTEN, KS_COUNT_INDEX_LOOKUPS, KS_COUNT_INDEX_REBUILDS, KS_COUNT_FILES_POOLED, KS_COUNT_FILES_RECYCLED,
+    KS_COUNT_APPENDED_RECORDS,
+    KS_COUNT_APPENDED_BYTES,
+    KS_COUNT_DURABLE_BLOCKS,
+    KS_COUNT_DURABLE_BATCHES,
+    KS_COUNT_FLUSHED_BYTES,
+    KS_COUNT_FLUSH_ROUNDS,
+    KS_COUNT_CATALOG_COMMITS,
+    KS_COUNT_SEGMENTS_SEALED,
+    KS_COUNT_READS_TAIL,
+    KS_COUNT_READS_MAP,
+    KS_COUNT_READS_COPY,
+    KS_COUNT_DUPLICATES,
+    KS_COUNT_INDEX_WRITTEN,
+    KS_COUNT_INDEX_LOOKUPS,
+    KS_COUNT_INDEX_REBUILDS,
+    KS_COUNT_FILES_POOLED,
+    KS_COUNT_FILES_RECYCLED,
     KS_COUNT_PINNED_BYTES,
 };
 
@@ -53,86 +67,105 @@ static inline void ks_engine_count(struct ks_engine *engine, enum ks_counter cou
     atomic_fetch_add_explicit(&engine->counters[counter], more, memory_order_relaxed);
 }
 
-/* The first failed write or sync of journal, segment or catalog: nothing is acknowledged any more. Any thread, whatever lock it holds below KS_RANK_WAKE. */
+/* The first failed write or sync of journal, segment or catalog: nothing is acknowledged any more.
+ * Any thread, whatever lock it holds below KS_RANK_WAKE. */
 void ks_engine_poison(struct ks_engine *engine, const struct ks_error *error);
 
 /* --- commit.c: the committer --- */
-enum ks_status ks_commit_create(struct ks_engine *engine, struct ks_commit **out, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_commit_create(
+    struct ks_engine *engine, struct ks_commit **out, struct ks_error *err) KS_MUST_USE;
 void ks_commit_destroy(struct ks_commit *commit);
 /* Behind the log's mutex, so that a log's batches queue in order. Never fails. */
 void ks_commit_enqueue(struct ks_commit *commit, struct ks_append *append);
 bool ks_commit_is_idle(struct ks_commit *commit);
-/* An empty block shall name the last durable LSN at once, not after a second of silence: clean stop. */
+/* An empty block shall name the last durable LSN at once, not after a second of silence: clean
+ * stop. */
 void ks_commit_name_last(struct ks_commit *commit);
 struct ks_step *ks_commit_step(struct ks_commit *commit);
 
 /* --- journal.c --- */
-enum ks_status ks_journal_create(struct ks_engine *engine, struct ks_journal **out, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_journal_create(
+    struct ks_engine *engine, struct ks_journal **out, struct ks_error *err) KS_MUST_USE;
 void ks_journal_destroy(struct ks_journal *journal);
 /* Makes further files in the background and removes what is too short, a piece at a time. */
 struct ks_step *ks_journal_step(struct ks_journal *journal);
 
 /* --- catalog.c --- */
-enum ks_status ks_catalog_create(struct ks_engine *engine, struct ks_catalog **out, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_catalog_create(
+    struct ks_engine *engine, struct ks_catalog **out, struct ks_error *err) KS_MUST_USE;
 void ks_catalog_destroy(struct ks_catalog *catalog);
-/* Open and close of the "journal" row. begin_run: reads {uuid, last run, named LSN, clean}, commits run + 1 and clean = false
- * (a new directory gets its uuid here). name_lsn travels with every commit. */
+/* Open and close of the "journal" row. begin_run: reads {uuid, last run, named LSN, clean}, commits
+ * run + 1 and clean = false (a new directory gets its uuid here). name_lsn travels with every
+ * commit. */
 struct ks_catalog_journal_row {
     uint8_t uuid[16];
     uint64_t run_id;      /* of this run after begin_run */
     uint64_t last_run_id; /* of the run before; 0 = none */
-    uint64_t named_lsn;   /* an LSN known durable in run named_run_id when the last commit was made */
+    uint64_t named_lsn; /* an LSN known durable in run named_run_id when the last commit was made */
     uint64_t named_run_id;
     bool was_clean;
 };
-enum ks_status ks_catalog_begin_run(
-    struct ks_catalog *catalog, struct ks_catalog_journal_row *out, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_catalog_begin_run(struct ks_catalog *catalog, struct ks_catalog_journal_row *out,
+    struct ks_error *err) KS_MUST_USE;
 enum ks_status ks_catalog_mark_clean(struct ks_catalog *catalog, struct ks_error *err) KS_MUST_USE;
 
-/* --- recovery.c: scans the journal, rebuilds tails, begins this run, writes its first block. row: as begun --- */
-enum ks_status ks_recovery_run(
-    struct ks_engine *engine, const struct ks_catalog_journal_row *row, struct ks_error *err) KS_MUST_USE;
+/* --- recovery.c: scans the journal, rebuilds tails, begins this run, writes its first block. row:
+ * as begun --- */
+enum ks_status ks_recovery_run(struct ks_engine *engine, const struct ks_catalog_journal_row *row,
+    struct ks_error *err) KS_MUST_USE;
 
-/* --- registry.c: loads streams, shards, flushpoints and files at open; gives logs to recovery --- */
-enum ks_status ks_registry_create(struct ks_engine *engine, struct ks_registry **out, struct ks_error *err) KS_MUST_USE;
+/* --- registry.c: loads streams, shards, flushpoints and files at open; gives logs to recovery ---
+ */
+enum ks_status ks_registry_create(
+    struct ks_engine *engine, struct ks_registry **out, struct ks_error *err) KS_MUST_USE;
 void ks_registry_destroy(struct ks_registry *registry);
 enum ks_status ks_registry_load(struct ks_registry *registry, struct ks_error *err) KS_MUST_USE;
-/* Not referenced for the caller; NULL unknown. Before threads exist, or with the answer used under no assumption. */
+/* Not referenced for the caller; NULL unknown. Before threads exist, or with the answer used under
+ * no assumption. */
 struct ks_log *ks_registry_log(struct ks_registry *registry, uint64_t log_id);
 bool ks_registry_is_tombstoned(struct ks_registry *registry, uint64_t log_id);
 /* Calls each for every live log (recovery, stop). */
-void ks_registry_each_log(struct ks_registry *registry, void (*each)(void *arg, struct ks_log *log), void *arg);
+void ks_registry_each_log(
+    struct ks_registry *registry, void (*each)(void *arg, struct ks_log *log), void *arg);
 /* Tombstones whose LSN is below oldest_lsn can go: submits a change if there are any. */
 void ks_registry_trim_tombstones(struct ks_registry *registry, uint64_t oldest_lsn);
 
 /* --- files.c --- */
-enum ks_status ks_files_create(struct ks_engine *engine, struct ks_files **out, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_files_create(
+    struct ks_engine *engine, struct ks_files **out, struct ks_error *err) KS_MUST_USE;
 void ks_files_destroy(struct ks_files *files);
-/* Reads the FILES table, makes the folders, unlinks or quarantines strangers, puts POOL and RETIRED files into the pool. */
+/* Reads the FILES table, makes the folders, unlinks or quarantines strangers, puts POOL and RETIRED
+ * files into the pool. */
 enum ks_status ks_files_load(struct ks_files *files, struct ks_error *err) KS_MUST_USE;
 
 /* --- flush.c: the flusher --- */
-enum ks_status ks_flush_create(struct ks_engine *engine, struct ks_flush **out, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_flush_create(
+    struct ks_engine *engine, struct ks_flush **out, struct ks_error *err) KS_MUST_USE;
 void ks_flush_destroy(struct ks_flush *flush);
 struct ks_step *ks_flush_step(struct ks_flush *flush);
-/* The log has unflushed batches (log mutex held): it joins the flusher's list if it is not there. */
+/* The log has unflushed batches (log mutex held): it joins the flusher's list if it is not there.
+ */
 void ks_flush_note(struct ks_flush *flush, struct ks_log *log);
-/* From now on flush everything, whatever its size or age; idle when nothing durable is left unflushed. */
+/* From now on flush everything, whatever its size or age; idle when nothing durable is left
+ * unflushed. */
 void ks_flush_drain(struct ks_flush *flush);
 bool ks_flush_is_idle(struct ks_flush *flush);
 
 /* --- index.c: the LMDB index of sealed segments, a cache --- */
-enum ks_status ks_index_create(struct ks_engine *engine, bool erase_first, struct ks_index **out, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_index_create(struct ks_engine *engine, bool erase_first, struct ks_index **out,
+    struct ks_error *err) KS_MUST_USE;
 void ks_index_destroy(struct ks_index *index);
 struct ks_step *ks_index_step(struct ks_index *index);
 /* Fill from the segment's footer, in the background. */
 void ks_index_submit(struct ks_index *index, struct ks_segment *segment);
-/* Where to start in a sealed segment: the last entry at or before sequence. KS_NOT_FOUND: a miss (walk the footer). */
-enum ks_status ks_index_find(struct ks_index *index, const struct ks_segment *segment, uint64_t sequence,
-    struct ks_index_entry *out, struct ks_error *err) KS_MUST_USE;
-enum ks_status ks_index_find_time(struct ks_index *index, const struct ks_segment *segment, uint64_t unix_ms,
-    struct ks_index_entry *out, struct ks_error *err) KS_MUST_USE;
-/* It has told something wrong: nobody asks it again until it has been erased and begun anew. NULL is fine. */
+/* Where to start in a sealed segment: the last entry at or before sequence. KS_NOT_FOUND: a miss
+ * (walk the footer). */
+enum ks_status ks_index_find(struct ks_index *index, const struct ks_segment *segment,
+    uint64_t sequence, struct ks_index_entry *out, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_index_find_time(struct ks_index *index, const struct ks_segment *segment,
+    uint64_t unix_ms, struct ks_index_entry *out, struct ks_error *err) KS_MUST_USE;
+/* It has told something wrong: nobody asks it again until it has been erased and begun anew. NULL
+ * is fine. */
 void ks_index_drop(struct ks_index *index, const char *reason);
 /* For tests: what it stands on. */
 struct ks_kv *ks_index_kv(struct ks_index *index);

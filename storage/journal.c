@@ -1,3 +1,5 @@
+#include "storage/journal.h"
+
 #include "base/alloc.h"
 #include "storage/journal_priv.h"
 

@@ -1,12 +1,14 @@
 /*
- * The journal: what makes an append durable. A set of pre-zeroed, recycled files "journal/NNNN.jnl", shared by all logs;
- * blocks of whole batches, one write each, O_DIRECT and synced by that write. FORMAT.md has every byte.
+ * The journal: what makes an append durable. A set of pre-zeroed, recycled files
+ * "journal/NNNN.jnl", shared by all logs; blocks of whole batches, one write each, O_DIRECT and
+ * synced by that write. FORMAT.md has every byte.
  *
- * Life of a file: made (zeroed, dir synced) -> ready -> current -> full -> (every log's last sequence in it is covered by
- * a durable flushpoint or tombstone) -> ready again. LSNs are consecutive within a run and never reused.
+ * Life of a file: made (zeroed, dir synced) -> ready -> current -> full -> (every log's last
+ * sequence in it is covered by a durable flushpoint or tombstone) -> ready again. LSNs are
+ * consecutive within a run and never reused.
  *
- * Threads: ks_journal_reserve/release/cover from any thread; block functions (journal_priv.h) from the commit step only;
- * files are made by the journal step.
+ * Threads: ks_journal_reserve/release/cover from any thread; block functions (journal_priv.h) from
+ * the commit step only; files are made by the journal step.
  */
 #ifndef KS_STORAGE_JOURNAL_H
 #define KS_STORAGE_JOURNAL_H
@@ -35,24 +37,31 @@ struct ks_journal_entry {
     uint32_t bytes;
 };
 
-/* Room for a batch in a later block: contiguous room in zeroed files is counted, so that after a KS_OK nothing but the
- * disk can fail. Errors: KS_THROTTLED (full until a flush), KS_TOO_LARGE (never fits a block). *out_reserved is given to
- * ks_journal_release when the block that holds the batch is formed, or when the append is given up. */
-enum ks_status ks_journal_reserve(struct ks_journal *journal, uint32_t stored_bytes, uint64_t *out_reserved) KS_MUST_USE;
+/* Room for a batch in a later block: contiguous room in zeroed files is counted, so that after a
+ * KS_OK nothing but the disk can fail. Errors: KS_THROTTLED (full until a flush), KS_TOO_LARGE
+ * (never fits a block). *out_reserved is given to ks_journal_release when the block that holds the
+ * batch is formed, or when the append is given up. */
+enum ks_status ks_journal_reserve(
+    struct ks_journal *journal, uint32_t stored_bytes, uint64_t *out_reserved) KS_MUST_USE;
 void ks_journal_release(struct ks_journal *journal, uint64_t reserved_bytes);
 
-/* How full: 0..100, of the bytes that may be used before the hard limit. The flusher starts in earnest at 50. */
+/* How full: 0..100, of the bytes that may be used before the hard limit. The flusher starts in
+ * earnest at 50. */
 unsigned ks_journal_used_percent(struct ks_journal *journal);
 
-/* A durable flushpoint or tombstone covers log_id up to last_sequence: files left without a need become ready again. */
+/* A durable flushpoint or tombstone covers log_id up to last_sequence: files left without a need
+ * become ready again. */
 void ks_journal_cover(struct ks_journal *journal, uint64_t log_id, uint64_t last_sequence);
-/* The lowest LSN that lies in any file, recycled ones included: recovery may meet it, so only tombstones below it can go. */
+/* The lowest LSN that lies in any file, recycled ones included: recovery may meet it, so only
+ * tombstones below it can go. */
 uint64_t ks_journal_oldest_lsn(struct ks_journal *journal);
-/* Calls each(arg, log_id), without a lock, for the logs (256 at most) that keep the oldest file with a need from being
- * recycled: they come first to the flusher. */
-void ks_journal_oldest_logs(struct ks_journal *journal, void (*each)(void *arg, uint64_t log_id), void *arg);
+/* Calls each(arg, log_id), without a lock, for the logs (256 at most) that keep the oldest file
+ * with a need from being recycled: they come first to the flusher. */
+void ks_journal_oldest_logs(
+    struct ks_journal *journal, void (*each)(void *arg, uint64_t log_id), void *arg);
 
-/* The last LSN this run knows durable: goes into catalog commits, so that recovery can tell damage from a torn tail. */
+/* The last LSN this run knows durable: goes into catalog commits, so that recovery can tell damage
+ * from a torn tail. */
 uint64_t ks_journal_durable_lsn(struct ks_journal *journal);
 uint64_t ks_journal_run_id(struct ks_journal *journal);
 

@@ -1,6 +1,7 @@
 /*
- * The journal's inside, for the committer and recovery. Files are reused in the order in which they were filled, so what
- * lies in them is always one unbroken stretch of LSNs, and recovery can tell a missing block from a recycled one.
+ * The journal's inside, for the committer and recovery. Files are reused in the order in which they
+ * were filled, so what lies in them is always one unbroken stretch of LSNs, and recovery can tell a
+ * missing block from a recycled one.
  */
 #ifndef KS_STORAGE_JOURNAL_PRIV_H
 #define KS_STORAGE_JOURNAL_PRIV_H
@@ -17,7 +18,8 @@
 #define KS_JOURNAL_PATH_BYTES 40
 void ks_journal_path(uint64_t number, char path[KS_JOURNAL_PATH_BYTES]);
 
-/* What one file still owes each log: its last sequence in the file, until a flushpoint covers it. Open addressing. */
+/* What one file still owes each log: its last sequence in the file, until a flushpoint covers it.
+ * Open addressing. */
 struct ks_journal_owed {
     uint64_t log_id; /* 0 = free slot */
     uint64_t last_sequence;
@@ -25,37 +27,38 @@ struct ks_journal_owed {
 };
 
 struct ks_journal_file {
-    struct ks_list link; /* journal->ready or journal->full; the current file is in neither */
-    uint64_t number;     /* [const] "journal/NNNN.jnl" */
-    uint64_t bytes;      /* [const] */
+    struct ks_list link;  /* journal->ready or journal->full; the current file is in neither */
+    uint64_t number;      /* [const] "journal/NNNN.jnl" */
+    uint64_t bytes;       /* [const] */
     struct ks_file *file; /* [const] open for durable direct writes */
-    uint64_t used_bytes; /* where the next block goes */
-    uint64_t first_lsn;  /* of the blocks in it, stale ones of a ready file included; 0 = none */
+    uint64_t used_bytes;  /* where the next block goes */
+    uint64_t first_lsn;   /* of the blocks in it, stale ones of a ready file included; 0 = none */
     struct ks_journal_owed *owed;
     uint32_t owed_capacity; /* a power of two, or 0 */
     uint32_t owed_count;    /* rows in use */
     uint32_t uncovered;     /* of them not yet covered */
-    bool is_untracked;      /* a row could not be noted for want of memory: not recycled before the next start */
+    bool is_untracked; /* a row could not be noted for want of memory: not recycled before the next
+                          start */
 };
 
 struct ks_journal {
-    struct ks_engine *engine;   /* [const] */
-    struct ks_io *io;           /* [const] */
-    uint64_t file_bytes;        /* [const] of files made from now on */
-    uint64_t files_target;      /* [const] how many there shall be */
-    uint32_t block_bytes_max;   /* [const] */
+    struct ks_engine *engine;            /* [const] */
+    struct ks_io *io;                    /* [const] */
+    uint64_t file_bytes;                 /* [const] of files made from now on */
+    uint64_t files_target;               /* [const] how many there shall be */
+    uint32_t block_bytes_max;            /* [const] */
     uint8_t uuid[KS_JOURNAL_UUID_BYTES]; /* [const] after start */
-    uint64_t run_id;            /* [const] after start */
+    uint64_t run_id;                     /* [const] after start */
 
-    struct ks_mutex mu;         /* KS_RANK_JOURNAL; all below */
+    struct ks_mutex mu; /* KS_RANK_JOURNAL; all below */
     struct ks_journal_file *current;
-    struct ks_list ready;       /* empty files, next one first; the last is the spare */
-    struct ks_list full;        /* oldest first */
-    struct ks_list remake;      /* recycled, but shorter than file_bytes: to be removed */
+    struct ks_list ready;  /* empty files, next one first; the last is the spare */
+    struct ks_list full;   /* oldest first */
+    struct ks_list remake; /* recycled, but shorter than file_bytes: to be removed */
     uint32_t ready_count;
     uint32_t remake_count;
-    uint32_t file_count;        /* all of them, the one being made included */
-    uint64_t number_high;       /* the highest file number ever seen */
+    uint32_t file_count;  /* all of them, the one being made included */
+    uint64_t number_high; /* the highest file number ever seen */
     uint64_t next_lsn;
     uint64_t durable_lsn;
     bool is_writing;            /* a block of the current file is under way */
@@ -64,10 +67,10 @@ struct ks_journal {
     uint32_t largest_units;     /* of them; 0 = none */
 
     struct ks_wake wake;
-    struct ks_step step;        /* "journal" */
+    struct ks_step step;           /* "journal" */
     struct journal_making *making; /* [step] */
-    uint64_t make_again_mono_ns; /* [step] after the disk was full */
-    uint64_t trimmed_lsn;       /* [step] tombstones below it were offered for removal */
+    uint64_t make_again_mono_ns;   /* [step] after the disk was full */
+    uint64_t trimmed_lsn;          /* [step] tombstones below it were offered for removal */
 };
 
 /* A block with its place in a file: between place and done it is the committer's. */
@@ -80,28 +83,33 @@ struct ks_journal_placed {
 
 /* Contiguous room for a block, header included, in the current file. */
 uint64_t ks_journal_room(struct ks_journal *journal);
-/* The next ready file becomes the current one. Only when a reserved batch does not fit: then there is one. */
+/* The next ready file becomes the current one. Only when a reserved batch does not fit: then there
+ * is one. */
 void ks_journal_advance(struct ks_journal *journal);
-/* Takes room and the next LSN for a block of these entries, and gives back what was reserved for them. */
-void ks_journal_place(struct ks_journal *journal, const struct ks_journal_entry *entries, uint32_t entry_count,
-    uint64_t payload_bytes, struct ks_journal_placed *out_placed);
+/* Takes room and the next LSN for a block of these entries, and gives back what was reserved for
+ * them. */
+void ks_journal_place(struct ks_journal *journal, const struct ks_journal_entry *entries,
+    uint32_t entry_count, uint64_t payload_bytes, struct ks_journal_placed *out_placed);
 /*
- * block: aligned to 4 KiB, placed->bytes long, the payload already behind room for head and entries, zeros behind it.
- * Writes head and entries and then the block, durably. After a failure the journal must not be used again.
+ * block: aligned to 4 KiB, placed->bytes long, the payload already behind room for head and
+ * entries, zeros behind it. Writes head and entries and then the block, durably. After a failure
+ * the journal must not be used again.
  */
 enum ks_status ks_journal_write(struct ks_journal_placed *placed,
     const struct ks_journal_entry *entries, uint8_t *block, struct ks_error *err) KS_MUST_USE;
-void ks_journal_done(struct ks_journal *journal, const struct ks_journal_placed *placed, bool is_durable);
+void ks_journal_done(
+    struct ks_journal *journal, const struct ks_journal_placed *placed, bool is_durable);
 
-/* mu held: files nobody needs become ready, oldest first. Only once this run has a durable commit. True: some did. */
+/* mu held: files nobody needs become ready, oldest first. Only once this run has a durable commit.
+ * True: some did. */
 bool ks_journal_recycle(struct ks_journal *journal);
 
 /* --- journal_make.c --- */
 void ks_journal_step_init(struct ks_journal *journal);
 void ks_journal_making_free(struct ks_journal *journal);
 /* Makes a file at once: at open, when there is no ready one. */
-enum ks_status ks_journal_make_now(struct ks_journal *journal, uint64_t bytes, struct ks_journal_file **out_file,
-    struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_journal_make_now(struct ks_journal *journal, uint64_t bytes,
+    struct ks_journal_file **out_file, struct ks_error *err) KS_MUST_USE;
 
 /* --- for recovery, before threads exist --- */
 
@@ -121,7 +129,7 @@ struct ks_journal_start {
     bool is_continued; /* no new run: for a planted bug only */
 };
 /* Begins the run in a file of its own: its first block is durable when this returns KS_OK. */
-enum ks_status ks_journal_start(
-    struct ks_journal *journal, const struct ks_journal_start *start, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_journal_start(struct ks_journal *journal, const struct ks_journal_start *start,
+    struct ks_error *err) KS_MUST_USE;
 
 #endif

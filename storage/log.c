@@ -3,6 +3,8 @@
  * sequence and queues it, all under the log's mutex, so that batches reach the committer in order.
  * Reads are in read.c, flushing in flush.c.
  */
+#include "storage/log.h"
+
 #include "base/alloc.h"
 #include "storage/engine_priv.h"
 #include "storage/log_priv.h"

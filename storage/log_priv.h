@@ -1,11 +1,10 @@
 /*
- * A log's inside, for the files of storage/ only. Who writes what: appends (log.c), the committer (commit.c: durable_sequence),
- * the flusher (flush.c: segments, flushed_sequence), the registry (registry.c: life and state), recovery (before threads exist).
+ * A log's inside, for the files of storage/ only. Who writes what: appends (log.c), the committer
+ * (commit.c: durable_sequence), the flusher (flush.c: segments, flushed_sequence), the registry
+ * (registry.c: life and state), recovery (before threads exist).
  */
 #ifndef KS_STORAGE_LOG_PRIV_H
 #define KS_STORAGE_LOG_PRIV_H
-
-#include <stdatomic.h>
 
 #include "base/mutex.h"
 #include "base/u128.h"
@@ -13,6 +12,8 @@
 #include "storage/producers.h"
 #include "storage/segment.h"
 #include "storage/tail.h"
+
+#include <stdatomic.h>
 
 struct ks_engine;
 
@@ -34,42 +35,47 @@ struct ks_log_identity {
 };
 
 struct ks_log {
-    uint64_t log_id;                  /* [const] never reused */
-    struct ks_engine *engine;         /* [const] */
+    uint64_t log_id;                        /* [const] never reused */
+    struct ks_engine *engine;               /* [const] */
     const struct ks_log_identity *identity; /* [const] owned by the log */
     _Atomic uint32_t refs;
 
-    struct ks_mutex mu;               /* KS_RANK_SHARD; held for one batch's memcpy at most */
-    enum ks_log_state state;          /* [mu] */
-    uint64_t routing_epoch;           /* [mu] */
-    uint64_t next_sequence;           /* [mu] the ordinal the next record gets */
-    uint64_t last_arrival_unix_ms;    /* [mu] of the newest batch, durable or not; never goes back */
-    struct ks_tail tail;              /* [mu] */
-    struct ks_producers *producers;   /* [mu] NULL until the first idempotent put */
-    _Atomic uint64_t durable_sequence; /* written by the committer after the block is on disk; seq_cst. A durable close
-                                          batch does not raise it: it sets durable_end */
-    _Atomic bool durable_end;         /* the close batch is durable */
-    _Atomic uint64_t durable_arrival_unix_ms; /* arrival of durable_sequence, stored just before it: a reader may see the
-                                          newer one a moment early */
+    struct ks_mutex mu;             /* KS_RANK_SHARD; held for one batch's memcpy at most */
+    enum ks_log_state state;        /* [mu] */
+    uint64_t routing_epoch;         /* [mu] */
+    uint64_t next_sequence;         /* [mu] the ordinal the next record gets */
+    uint64_t last_arrival_unix_ms;  /* [mu] of the newest batch, durable or not; never goes back */
+    struct ks_tail tail;            /* [mu] */
+    struct ks_producers *producers; /* [mu] NULL until the first idempotent put */
+    _Atomic uint64_t
+        durable_sequence; /* written by the committer after the block is on disk; seq_cst. A durable
+                             close batch does not raise it: it sets durable_end */
+    _Atomic bool durable_end;                 /* the close batch is durable */
+    _Atomic uint64_t durable_arrival_unix_ms; /* arrival of durable_sequence, stored just before it:
+                                          a reader may see the newer one a moment early */
 
-    uint64_t flushed_sequence;        /* [mu] the flushpoint's last sequence (end + 1 once the close batch is in) */
+    uint64_t flushed_sequence; /* [mu] the flushpoint's last sequence (end + 1 once the close batch
+                                  is in) */
     uint64_t flushed_arrival_unix_ms; /* [mu] */
     struct ks_segment_list segments;  /* [mu] oldest first; the last one may be active */
     uint64_t tail_since_mono_ns;      /* [mu] when the oldest unflushed batch came; 0 = none */
     struct ks_list flush_link;        /* [flusher's list, KS_RANK_FLUSH] */
     bool is_noted;                    /* [mu] the flusher knows of unflushed batches */
-    bool is_flushing;                 /* [mu] a flush of this log is between begin and its catalog commit */
+    bool is_flushing; /* [mu] a flush of this log is between begin and its catalog commit */
 };
 
-enum ks_status ks_log_create(struct ks_engine *engine, uint64_t log_id, const struct ks_log_identity *identity,
-    struct ks_log **out_log, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_log_create(struct ks_engine *engine, uint64_t log_id,
+    const struct ks_log_identity *identity, struct ks_log **out_log,
+    struct ks_error *err) KS_MUST_USE;
 KS_DEFINE_CLEANUP(struct ks_log, ks_log_unref)
 
-/* Recovery only, before threads exist: puts a batch of the journal behind what the log has. stored is copied. */
-enum ks_status ks_log_replay(struct ks_log *log, struct ks_view stored, struct ks_error *err) KS_MUST_USE;
+/* Recovery only, before threads exist: puts a batch of the journal behind what the log has. stored
+ * is copied. */
+enum ks_status ks_log_replay(
+    struct ks_log *log, struct ks_view stored, struct ks_error *err) KS_MUST_USE;
 /* Recovery only: a damaged batch over [first, last], readers are told of it. */
-enum ks_status ks_log_replay_damage(
-    struct ks_log *log, uint64_t first_sequence, uint64_t last_sequence, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_log_replay_damage(struct ks_log *log, uint64_t first_sequence,
+    uint64_t last_sequence, struct ks_error *err) KS_MUST_USE;
 
 void ks_log_check(const struct ks_log *log); /* invariants, mu held */
 

@@ -1,6 +1,7 @@
 /*
- * The registry: streams and shards as the running broker knows them. Immutable snapshots, counted; loops take one, use it,
- * release it, and never touch LMDB. Changes go through the catalog first and are published when they are durable.
+ * The registry: streams and shards as the running broker knows them. Immutable snapshots, counted;
+ * loops take one, use it, release it, and never touch LMDB. Changes go through the catalog first
+ * and are published when they are durable.
  *
  * Threads: any. Nothing here waits for the disk; admin operations complete by mail.
  */
@@ -14,7 +15,12 @@
 
 struct ks_engine;
 
-enum ks_stream_status { KS_STREAM_CREATING, KS_STREAM_ACTIVE, KS_STREAM_UPDATING, KS_STREAM_DELETING };
+enum ks_stream_status {
+    KS_STREAM_CREATING,
+    KS_STREAM_ACTIVE,
+    KS_STREAM_UPDATING,
+    KS_STREAM_DELETING
+};
 enum ks_stream_mode { KS_STREAM_PROVISIONED, KS_STREAM_ON_DEMAND };
 
 struct ks_shard {
@@ -25,8 +31,8 @@ struct ks_shard {
     bool has_adjacent_parent;
     uint32_t parent_index;
     uint32_t adjacent_parent_index;
-    uint64_t created_s; /* of the sequence numbers (proto/sequence.h) */
-    uint64_t closed_s;  /* 0 while open */
+    uint64_t created_s;    /* of the sequence numbers (proto/sequence.h) */
+    uint64_t closed_s;     /* 0 while open */
     uint64_t end_sequence; /* last record of a closed shard */
     ks_u128 hash_first;
     ks_u128 hash_last; /* inclusive */
@@ -35,8 +41,8 @@ struct ks_shard {
 /* A snapshot: never changes once published. */
 struct ks_stream {
     _Atomic uint32_t refs;
-    uint64_t number;         /* incarnation: never reused, so a re-created name is another stream */
-    char id[25];             /* Kinesis StreamId: [a-z0-9]{20}-[a-z0-9]{3} */
+    uint64_t number; /* incarnation: never reused, so a re-created name is another stream */
+    char id[25];     /* Kinesis StreamId: [a-z0-9]{20}-[a-z0-9]{3} */
     char name[129];
     enum ks_stream_status status;
     enum ks_stream_mode mode;
@@ -47,7 +53,8 @@ struct ks_stream {
     uint32_t shard_count;    /* 0 while CREATING */
     struct ks_shard *shards; /* by index */
     uint32_t open_count;
-    uint32_t *open_by_hash;  /* positions in shards, ascending hash ranges that tile [0, 2^128 - 1] */
+    uint32_t
+        *open_by_hash; /* positions in shards, ascending hash ranges that tile [0, 2^128 - 1] */
 };
 
 struct ks_stream *ks_stream_ref(struct ks_stream *stream);
@@ -59,12 +66,16 @@ const struct ks_shard *ks_stream_route(const struct ks_stream *stream, ks_u128 h
 const struct ks_shard *ks_stream_shard(const struct ks_stream *stream, uint32_t index);
 
 /* Each returns a referenced snapshot. Errors: KS_NOT_FOUND. */
-enum ks_status ks_registry_find(struct ks_engine *engine, const char *name, struct ks_stream **out_stream) KS_MUST_USE;
-enum ks_status ks_registry_find_id(struct ks_engine *engine, const char *stream_id, struct ks_stream **out_stream) KS_MUST_USE;
-enum ks_status ks_registry_find_number(struct ks_engine *engine, uint64_t number, struct ks_stream **out_stream) KS_MUST_USE;
-/* Up to limit referenced snapshots in name order (byte order), names > after (NULL or "" = from the start). *out_more: there are others behind.
- * out_streams has room for limit. Returns how many. */
-uint32_t ks_registry_list(struct ks_engine *engine, const char *after, uint32_t limit, struct ks_stream **out_streams, bool *out_more);
+enum ks_status ks_registry_find(
+    struct ks_engine *engine, const char *name, struct ks_stream **out_stream) KS_MUST_USE;
+enum ks_status ks_registry_find_id(
+    struct ks_engine *engine, const char *stream_id, struct ks_stream **out_stream) KS_MUST_USE;
+enum ks_status ks_registry_find_number(
+    struct ks_engine *engine, uint64_t number, struct ks_stream **out_stream) KS_MUST_USE;
+/* Up to limit referenced snapshots in name order (byte order), names > after (NULL or "" = from the
+ * start). *out_more: there are others behind. out_streams has room for limit. Returns how many. */
+uint32_t ks_registry_list(struct ks_engine *engine, const char *after, uint32_t limit,
+    struct ks_stream **out_streams, bool *out_more);
 /* Open shards of all streams, for the account limit. */
 uint32_t ks_registry_open_shards(struct ks_engine *engine);
 
@@ -74,8 +85,9 @@ struct ks_admin {
     struct ks_mailbox *home; /* borrowed */
     enum ks_status status;
     struct ks_error error;
-    struct ks_stream *stream; /* create: the ACTIVE snapshot, referenced for the caller; else NULL */
-    void *work;              /* private */
+    struct ks_stream
+        *stream; /* create: the ACTIVE snapshot, referenced for the caller; else NULL */
+    void *work;  /* private */
 };
 
 struct ks_stream_spec {
@@ -87,13 +99,14 @@ struct ks_stream_spec {
 };
 
 /*
- * Start; KS_OK: deliver will run. At once visible as CREATING (DELETING). Errors at once: KS_EXISTS, KS_LIMIT (account's
- * shards), KS_NOT_FOUND, KS_IN_USE (not ACTIVE), KS_NO_MEMORY, KS_POISONED, KS_STOPPING. By mail: KS_STORAGE_FULL, KS_POISONED.
- * Creating makes no file. Deleting purges: reads of the log end, its files are reused or unlinked when the last pin is gone.
+ * Start; KS_OK: deliver will run. At once visible as CREATING (DELETING). Errors at once:
+ * KS_EXISTS, KS_LIMIT (account's shards), KS_NOT_FOUND, KS_IN_USE (not ACTIVE), KS_NO_MEMORY,
+ * KS_POISONED, KS_STOPPING. By mail: KS_STORAGE_FULL, KS_POISONED. Creating makes no file. Deleting
+ * purges: reads of the log end, its files are reused or unlinked when the last pin is gone.
  */
-enum ks_status ks_stream_create(
-    struct ks_engine *engine, const struct ks_stream_spec *spec, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
-enum ks_status ks_stream_delete(
-    struct ks_engine *engine, const char *name, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_stream_create(struct ks_engine *engine, const struct ks_stream_spec *spec,
+    struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_stream_delete(struct ks_engine *engine, const char *name, struct ks_admin *admin,
+    struct ks_error *err) KS_MUST_USE;
 
 #endif

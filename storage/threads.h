@@ -9,8 +9,9 @@
 struct ks_threads;
 
 /* steps: borrowed pointers, all with a wake. Errors: KS_NO_MEMORY; KS_INTERNAL no thread. */
-enum ks_status ks_threads_start(struct ks_step *const *steps, size_t count, const struct ks_events *events,
-    struct ks_threads **out_threads, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_threads_start(struct ks_step *const *steps, size_t count,
+    const struct ks_events *events, struct ks_threads **out_threads,
+    struct ks_error *err) KS_MUST_USE;
 /* Each finishes what it is at; returns when all have ended. The wakes stay stopped. */
 void ks_threads_stop(struct ks_threads *threads);
 

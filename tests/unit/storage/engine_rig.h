@@ -1,6 +1,6 @@
 /*
- * A whole engine on the simulated disk, without threads: opened, stopped, or cut off in the middle. Records of a log are
- * "NAME/ORDINAL", so that what is read back says where it belongs.
+ * A whole engine on the simulated disk, without threads: opened, stopped, or cut off in the middle.
+ * Records of a log are "NAME/ORDINAL", so that what is read back says where it belongs.
  */
 #ifndef KS_TESTS_UNIT_STORAGE_ENGINE_RIG_H
 #define KS_TESTS_UNIT_STORAGE_ENGINE_RIG_H
@@ -57,12 +57,13 @@ struct rig_put {
     uint8_t records[65536];
 };
 /* count records of the log, each of data_bytes at least; not yet committed. */
-enum ks_status rig_append(struct rig *rig, struct rig_put *put, const char *name, uint32_t count, uint32_t data_bytes);
+enum ks_status rig_append(
+    struct rig *rig, struct rig_put *put, const char *name, uint32_t count, uint32_t data_bytes);
 /* The same, and durable. */
 void rig_put(struct rig *rig, const char *name, uint32_t count, uint32_t data_bytes);
 
-/* Reads everything: each record must be what rig_append made, in order, each ordinal once. Returns how many ordinals are
- * there; *out_damaged: of them, told to be damaged. */
+/* Reads everything: each record must be what rig_append made, in order, each ordinal once. Returns
+ * how many ordinals are there; *out_damaged: of them, told to be damaged. */
 uint64_t rig_read_all(struct rig *rig, const char *name, uint64_t *out_damaged);
 
 /* Changes one byte of a file, durably, behind the engine's back. */
