@@ -124,7 +124,7 @@ char *ks_arena_strdup(struct ks_arena *arena, const char *text)
 static bool texts_are_whole(
     const ProtobufCMessageDescriptor *descriptor, struct ks_view packed, unsigned depth)
 {
-    KS_ASSERT(depth < 16); /* the depth of our own schema, which has no cycles */
+    KS_ASSERT(depth < 16);
     struct ks_cursor c = ks_cursor_over(packed.data, packed.bytes);
     struct ks_wire_field field;
     while (ks_wire_next(&c, &field)) {

@@ -33,6 +33,7 @@ void ks_member_name(const char *field, char name[KS_MEMBER_NAME_BYTES_MAX])
         const char *underscore = memchr(field + start, '_', bytes - start);
         size_t end = underscore ? (size_t)(underscore - field) : bytes;
         size_t word_at = at;
+        KS_ASSERT(end > start);
         for (size_t i = start; i < end; i++)
             name[at++] = field[i];
         if (name[word_at] >= 'a' && name[word_at] <= 'z')
@@ -309,6 +310,9 @@ static void check_map(struct checker *c, const struct member *m)
 
 /* ---- the walk ---- */
 
+/* The three below call each other as deep as the schema's messages lie in each other: three at
+ * most. */
+/* NOLINTBEGIN(misc-no-recursion) */
 static void check_message(struct checker *c, const ProtobufCMessage *message, unsigned depth);
 
 /* The path's next part; returns the old length, to be put back. */
@@ -374,6 +378,8 @@ static void check_message(struct checker *c, const ProtobufCMessage *message, un
         check_member(c, rule, &m, depth);
     }
 }
+
+/* NOLINTEND(misc-no-recursion) */
 
 enum ks_status ks_rules_check(const ProtobufCMessage *message, struct ks_buf *out_text)
 {

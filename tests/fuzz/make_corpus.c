@@ -132,7 +132,7 @@ static void save_answers(void)
     frame.bytes = 0;
     Kstream__GetRecordsResponse records = KSTREAM__GET_RECORDS_RESPONSE__INIT;
     records.take_records = 3;
-    records.next_shard_iterator = (char *)(uintptr_t) "AAAA";
+    records.next_shard_iterator = (char *)"AAAA";
     KS_ASSERT(!ks_get_response_append_prefix(&frame, 4, 0, &records, sample.bytes_used));
     KS_ASSERT(ks_buf_append(&frame, sample.bytes, sample.bytes_used));
     save("frame", "records", frame.data, frame.bytes);
@@ -161,12 +161,12 @@ static uint8_t number_of(enum ks_op op, bool is_response)
 static void save_operations(void)
 {
     Kstream__StreamModeDetails mode = KSTREAM__STREAM_MODE_DETAILS__INIT;
-    mode.stream_mode = (char *)(uintptr_t) "PROVISIONED";
+    mode.stream_mode = (char *)"PROVISIONED";
     Kstream__Tag tag = KSTREAM__TAG__INIT;
-    tag.key = tag.value = (char *)(uintptr_t) "team";
+    tag.key = tag.value = (char *)"team";
     Kstream__Tag *tags[] = {&tag};
     Kstream__CreateStreamRequest create = KSTREAM__CREATE_STREAM_REQUEST__INIT;
-    create.stream_name = (char *)(uintptr_t) "orders";
+    create.stream_name = (char *)"orders";
     create.has_shard_count = 1;
     create.shard_count = 4;
     create.stream_mode_details = &mode;
@@ -174,13 +174,13 @@ static void save_operations(void)
     create.tags = tags;
     save_operation("create", number_of(KS_OP_CREATE_STREAM, false), &create.base);
     Kstream__GetShardIteratorRequest iterator = KSTREAM__GET_SHARD_ITERATOR_REQUEST__INIT;
-    iterator.shard_id = (char *)(uintptr_t) "shardId-000000000001";
-    iterator.shard_iterator_type = (char *)(uintptr_t) "AT_SEQUENCE_NUMBER";
+    iterator.shard_id = (char *)"shardId-000000000001";
+    iterator.shard_iterator_type = (char *)"AT_SEQUENCE_NUMBER";
     iterator.starting_sequence_number =
-        (char *)(uintptr_t) "49590338271490256608559692538361571095921575989136588898";
+        (char *)"49590338271490256608559692538361571095921575989136588898";
     save_operation("iterator", number_of(KS_OP_GET_SHARD_ITERATOR, false), &iterator.base);
     Kstream__ShardFilter filter = KSTREAM__SHARD_FILTER__INIT;
-    filter.type = (char *)(uintptr_t) "AT_LATEST";
+    filter.type = (char *)"AT_LATEST";
     Kstream__ListShardsRequest list = KSTREAM__LIST_SHARDS_REQUEST__INIT;
     list.shard_filter = &filter;
     list.has_max_results = 1;
@@ -189,7 +189,7 @@ static void save_operations(void)
     Kstream__RoutingShard shard = KSTREAM__ROUTING_SHARD__INIT;
     Kstream__RoutingShard *shards[] = {&shard};
     Kstream__DescribeRoutingResponse routing = KSTREAM__DESCRIBE_ROUTING_RESPONSE__INIT;
-    routing.stream_name = routing.stream_id = routing.stream_status = (char *)(uintptr_t) "x";
+    routing.stream_name = routing.stream_id = routing.stream_status = (char *)"x";
     routing.n_shards = 1;
     routing.shards = shards;
     save_operation("routing", number_of(KS_OP_DESCRIBE_ROUTING, true), &routing.base);

@@ -8,7 +8,7 @@ static struct ks_buf list_shards_frame(void)
     struct ks_buf buf;
     ks_buf_init(&buf, 4096);
     Kstream__ListShardsRequest request = KSTREAM__LIST_SHARDS_REQUEST__INIT;
-    request.stream_name = (char *)(uintptr_t) "orders";
+    request.stream_name = (char *)"orders";
     request.has_max_results = 1;
     request.max_results = 7;
     struct ks_request_head head = {.request_id = 300, .op = KS_OP_LIST_SHARDS};
@@ -125,7 +125,7 @@ START_TEST(a_response_comes_back_as_it_was_written)
     ks_buf_init(&buf, 4096);
     Kstream__Error error = KSTREAM__ERROR__INIT;
     error.status = KS_NOT_FOUND;
-    error.message = (char *)(uintptr_t) "stream 'x' not found";
+    error.message = (char *)"stream 'x' not found";
     struct ks_response_head head = {
         .request_id = UINT64_MAX, .put_credit_bytes = UINT32_MAX, .op = KS_OP_ERROR};
     ck_assert_int_eq(ks_response_append(&buf, &head, &error.base), KS_OK);
@@ -149,7 +149,7 @@ START_TEST(a_frame_that_does_not_fit_leaves_the_buffer_as_it_was)
     struct ks_buf buf;
     ks_buf_init(&buf, 16);
     Kstream__PingResponse ping = KSTREAM__PING_RESPONSE__INIT;
-    ping.version = ping.region = ping.account_id = (char *)(uintptr_t) "0123456789";
+    ping.version = ping.region = ping.account_id = (char *)"0123456789";
     struct ks_response_head head = {.request_id = 1, .op = KS_OP_PING};
     ck_assert_int_eq(ks_response_append(&buf, &head, &ping.base), KS_NO_MEMORY);
     ck_assert_uint_eq(buf.bytes, 0);

@@ -9,7 +9,7 @@ static struct sample_batch sample;
 static void make_frame(struct ks_buf *frame)
 {
     Kstream__GetRecordsResponse response = KSTREAM__GET_RECORDS_RESPONSE__INIT;
-    response.next_shard_iterator = (char *)(uintptr_t) "AAAA";
+    response.next_shard_iterator = (char *)"AAAA";
     response.skip_records = 1;
     response.take_records = 2;
     response.shard_index = 3;

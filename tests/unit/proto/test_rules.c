@@ -70,8 +70,8 @@ static void compare_with_rule(char *column[COLUMNS])
         return;
     }
     ck_assert_int_eq(rule->is_required, column[REQUIRED][0] == '1');
-    ck_assert_int_eq(rule->min, *column[MIN] ? atoll(column[MIN]) : KS_NO_MIN);
-    ck_assert_int_eq(rule->max, *column[MAX] ? atoll(column[MAX]) : KS_NO_MAX);
+    ck_assert_int_eq(rule->min, *column[MIN] ? strtoll(column[MIN], NULL, 10) : KS_NO_MIN);
+    ck_assert_int_eq(rule->max, *column[MAX] ? strtoll(column[MAX], NULL, 10) : KS_NO_MAX);
     ck_assert_str_eq(ks_pattern_text(rule->pattern), column[PATTERN]);
     char values[256] = "";
     size_t at = 0;
@@ -129,7 +129,7 @@ END_TEST
 
 static char *text_of(const char *text)
 {
-    return (char *)(uintptr_t)text;
+    return (char *)text;
 }
 
 static void expect(const ProtobufCMessage *message, const char *complaint)
@@ -280,30 +280,30 @@ START_TEST(tags_are_checked_as_a_map)
 END_TEST
 
 static const struct {
-    enum ks_pattern pattern;
     const char *text;
+    enum ks_pattern pattern;
     bool matches;
 } patterns[] = {
-    {KS_PATTERN_NAME, "aZ0_.-", true},
-    {KS_PATTERN_NAME, "", false},
-    {KS_PATTERN_NAME, "a b", false},
-    {KS_PATTERN_HASH_KEY, "0", true},
-    {KS_PATTERN_HASH_KEY, "00", false},
-    {KS_PATTERN_HASH_KEY, "999999999999999999999999999999999999999", true},
-    {KS_PATTERN_HASH_KEY, "1000000000000000000000000000000000000000", false},
-    {KS_PATTERN_HASH_KEY, "-1", false},
-    {KS_PATTERN_STREAM_ID, "abcdefghij0123456789-abc", true},
-    {KS_PATTERN_STREAM_ID, "abcdefghij01234567890abc", false},
-    {KS_PATTERN_STREAM_ID, "Abcdefghij0123456789-abc", false},
-    {KS_PATTERN_STREAM_ARN, "arn:aws:kinesis:us-east-1:000000000000:stream/orders", true},
-    {KS_PATTERN_STREAM_ARN, "arn:aws-cn:kinesis:x:123456789012:stream/a/b", true},
-    {KS_PATTERN_STREAM_ARN, "arn:aws:kinesis:kinesis:kinesis:123456789012:stream/a", true},
-    {KS_PATTERN_STREAM_ARN, "arn:aws:kinesis::123456789012:stream/a", true},
-    {KS_PATTERN_STREAM_ARN, "arn:aws:kinesis:123456789012:stream/a", false},
-    {KS_PATTERN_STREAM_ARN, "arn:aws:kinesis:us-east-1:00000000000:stream/orders", false},
-    {KS_PATTERN_STREAM_ARN, "arn:aws:kinesis:us-east-1:000000000000:stream/", false},
-    {KS_PATTERN_STREAM_ARN, "arn:aws:kinesis:us-east-1:000000000000:stream/a b", false},
-    {KS_PATTERN_STREAM_ARN, "arn:aws:sqs:us-east-1:000000000000:stream/a", false},
+    {"aZ0_.-", KS_PATTERN_NAME, true},
+    {"", KS_PATTERN_NAME, false},
+    {"a b", KS_PATTERN_NAME, false},
+    {"0", KS_PATTERN_HASH_KEY, true},
+    {"00", KS_PATTERN_HASH_KEY, false},
+    {"999999999999999999999999999999999999999", KS_PATTERN_HASH_KEY, true},
+    {"1000000000000000000000000000000000000000", KS_PATTERN_HASH_KEY, false},
+    {"-1", KS_PATTERN_HASH_KEY, false},
+    {"abcdefghij0123456789-abc", KS_PATTERN_STREAM_ID, true},
+    {"abcdefghij01234567890abc", KS_PATTERN_STREAM_ID, false},
+    {"Abcdefghij0123456789-abc", KS_PATTERN_STREAM_ID, false},
+    {"arn:aws:kinesis:us-east-1:000000000000:stream/orders", KS_PATTERN_STREAM_ARN, true},
+    {"arn:aws-cn:kinesis:x:123456789012:stream/a/b", KS_PATTERN_STREAM_ARN, true},
+    {"arn:aws:kinesis:kinesis:kinesis:123456789012:stream/a", KS_PATTERN_STREAM_ARN, true},
+    {"arn:aws:kinesis::123456789012:stream/a", KS_PATTERN_STREAM_ARN, true},
+    {"arn:aws:kinesis:123456789012:stream/a", KS_PATTERN_STREAM_ARN, false},
+    {"arn:aws:kinesis:us-east-1:00000000000:stream/orders", KS_PATTERN_STREAM_ARN, false},
+    {"arn:aws:kinesis:us-east-1:000000000000:stream/", KS_PATTERN_STREAM_ARN, false},
+    {"arn:aws:kinesis:us-east-1:000000000000:stream/a b", KS_PATTERN_STREAM_ARN, false},
+    {"arn:aws:sqs:us-east-1:000000000000:stream/a", KS_PATTERN_STREAM_ARN, false},
 };
 
 START_TEST(patterns_match_as_the_expressions_say)
