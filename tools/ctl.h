@@ -1,0 +1,88 @@
+/*
+ * kstreamctl, inside: what a verb is given and how it gives back its result. A verb's function
+ * checks its options before it connects, and leaves printing of result and error to ctl_main.
+ * Threads: none; the process runs one verb.
+ */
+#ifndef KS_TOOLS_CTL_H
+#define KS_TOOLS_CTL_H
+
+#include "client/kstream.h"
+#include "tools/ctl_args.h"
+#include "tools/ctl_json.h"
+#include "tools/ctl_output.h"
+
+#include <signal.h>
+
+struct ctl {
+    struct ctl_args args;
+    struct ctl_output output;
+    const char *endpoint;          /* resolved, for messages */
+    uint32_t timeout_ms;           /* 0: the library's default */
+    struct kstream_client *client; /* NULL until ctl_connect */
+    json_t *result;                /* the verb's, printed by ctl_main; NULL: nothing to print */
+    const char *table_member;      /* see ctl_output_print */
+    const char *hint;              /* for the error, when the verb knows better than its status */
+};
+
+typedef enum kstream_status (*ctl_verb_fn)(struct ctl *ctl, struct kstream_error *err);
+
+/* One per verb: ctl_run_create_stream(ctl, err)... */
+#define CTL_OPTION(id, name, letter, metavar)
+#define CTL_ALIAS(name, id)
+#define CTL_VERB(id, name, arguments, summary)                                                     \
+    enum kstream_status ctl_run_##id(struct ctl *ctl, struct kstream_error *err);
+#define CTL_TAKES(id, text)
+#define CTL_NEEDS(id, text)
+#define CTL_EXAMPLE(text)
+#define CTL_END()
+#include "tools/ctl_commands.def"
+#undef CTL_OPTION
+#undef CTL_ALIAS
+#undef CTL_VERB
+#undef CTL_TAKES
+#undef CTL_NEEDS
+#undef CTL_EXAMPLE
+#undef CTL_END
+
+/* Makes ctl->client, once. Errors: those of kstream_connect. */
+enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err) KS_MUST_USE;
+
+/* Fills err and returns status. */
+enum kstream_status ctl_fail(
+    struct kstream_error *err, enum kstream_status status, const char *format, ...) KS_PRINTF(3, 4);
+/* From a function of the layers below; KS_OK stays KSTREAM_OK. */
+enum kstream_status ctl_fail_from(
+    struct kstream_error *err, enum ks_status status, const struct ks_error *from);
+
+/* ctl_args_number with the errors of this layer. */
+enum kstream_status ctl_number(const struct ctl *ctl, enum ctl_option_id option,
+    struct ctl_range range, uint64_t *out_number, struct kstream_error *err) KS_MUST_USE;
+
+/* The text of an option, NULL when it is not given. */
+static inline const char *ctl_text(const struct ctl *ctl, enum ctl_option_id option)
+{
+    return ctl->args.values[option];
+}
+
+static inline bool ctl_has(const struct ctl *ctl, enum ctl_option_id option)
+{
+    return ctl_args_has(&ctl->args, option);
+}
+
+/*
+ * Calls each for every shard of the stream, open and closed, in the order of their ids; pages are
+ * fetched as needed. each returns false when it has no memory. Errors: those of
+ * kstream_list_shards.
+ */
+typedef bool (*ctl_shard_fn)(const struct kstream_shard *shard, void *arg);
+enum kstream_status ctl_each_shard(
+    struct ctl *ctl, ctl_shard_fn each, void *arg, struct kstream_error *err) KS_MUST_USE;
+
+/*
+ * SIGINT ends the process with code 130 at once, unless a verb has called ctl_interrupt_catch: then
+ * the first one only makes ctl_is_interrupted true.
+ */
+void ctl_interrupt_catch(void);
+bool ctl_is_interrupted(void);
+
+#endif

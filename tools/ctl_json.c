@@ -1,0 +1,43 @@
+#include "tools/ctl_json.h"
+
+#include "proto/limits.h"
+#include "tools/ctl_base64.h"
+#include "tools/ctl_time.h"
+
+json_t *ctl_json_text(const char *text)
+{
+    if (!text)
+        return json_null();
+    json_t *value = json_string(text);
+    return value ? value : json_string("(no UTF-8)");
+}
+
+json_t *ctl_json_time(uint64_t unix_ms)
+{
+    char text[CTL_TIME_TEXT_BYTES];
+    ctl_time_to_utc(unix_ms, text);
+    return json_string(text);
+}
+
+json_t *ctl_json_bytes(const void *data, size_t bytes)
+{
+    KS_CLEANUP(ks_buf_fini) struct ks_buf text;
+    ks_buf_init(&text, 2 * (size_t)KS_FRAME_BYTES_MAX);
+    if (!ctl_base64_encode(ks_view_of(data, bytes), &text))
+        return NULL;
+    return json_stringn(text.data ? (const char *)text.data : "", text.bytes);
+}
+
+bool ctl_json_add(json_t *object, const char *name, json_t *value)
+{
+    return json_object_set_new(object, name, value) == 0;
+}
+
+bool ctl_is_plain_text(const void *data, size_t bytes)
+{
+    const uint8_t *at = data;
+    for (size_t i = 0; i < bytes; i++)
+        if ((at[i] < 0x20 && at[i] != '\t') || at[i] == 0x7f)
+            return false;
+    return ks_view_is_utf8(ks_view_of(data, bytes));
+}
