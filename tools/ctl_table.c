@@ -82,8 +82,7 @@ static struct libscols_table *table_new(const struct ctl_table_options *options)
 static void print_header_alone(struct libscols_table *table, FILE *to)
 {
     for (size_t i = 0; i < scols_table_get_ncols(table); i++)
-        fprintf(to, "%s%s", i ? "  " : "",
-            scols_column_get_name(scols_table_get_column(table, i)));
+        fprintf(to, "%s%s", i ? "  " : "", scols_column_get_name(scols_table_get_column(table, i)));
     fputc('\n', to);
 }
 
