@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* 15 digits: a number that was rounded to 0.001 is printed as such. */
+#define JSON_FLAGS (JSON_INDENT(4) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))
+
 enum ks_status ctl_output_format_from_text(
     const char *text, enum ctl_output_format *out_format, struct ks_error *err)
 {
@@ -195,7 +198,7 @@ enum ks_status ctl_output_print(const struct ctl_output *output, json_t *value,
     case CTL_OUTPUT_NONE:
         return KS_OK;
     case CTL_OUTPUT_JSON:
-        if (json_dumpf(value, to, JSON_INDENT(4) | JSON_ENCODE_ANY) == 0)
+        if (json_dumpf(value, to, JSON_FLAGS) == 0)
             fputc('\n', to);
         break;
     case CTL_OUTPUT_TEXT:

@@ -112,6 +112,8 @@ static bool columns_collect(json_t *columns, json_t *object, json_t *parent_path
     json_t *member;
     json_object_foreach(object, name, member)
     {
+        if (json_is_array(member) && json_array_size(member) == 0)
+            continue; /* nothing to show */
         json_t *path = json_copy(parent_path);
         bool is_fine = path && json_array_append_new(path, json_string(name)) == 0;
         if (is_fine && json_is_object(member)) {
@@ -211,24 +213,45 @@ static enum ks_status print_plain(
     return table_finish(table, to, err);
 }
 
-static enum ks_status print_array(
-    json_t *array, const struct ctl_table_options *options, FILE *to, struct ks_error *err)
+/* The columns of a list of objects; NULL without memory. */
+static json_t *columns_of(json_t *array)
 {
-    bool has_object = false;
-    size_t index;
-    json_t *item;
-    json_array_foreach(array, index, item) has_object = has_object || json_is_object(item);
-    if (!has_object)
-        return print_plain(array, options, to, err);
     json_t *columns = json_object();
     json_t *no_path = json_array();
     bool is_fine = columns && no_path;
-    json_array_foreach(array, index, item) is_fine =
-        is_fine && columns_collect(columns, item, no_path);
-    enum ks_status st =
-        is_fine ? print_objects(array, columns, options, to, err) : fail_memory(err);
-    json_decref(columns);
+    for (size_t i = 0; is_fine && i < json_array_size(array); i++)
+        is_fine = columns_collect(columns, json_array_get(array, i), no_path);
     json_decref(no_path);
+    if (is_fine)
+        return columns;
+    json_decref(columns);
+    return NULL;
+}
+
+static bool has_object(json_t *array)
+{
+    for (size_t i = 0; i < json_array_size(array); i++)
+        if (json_is_object(json_array_get(array, i)))
+            return true;
+    return false;
+}
+
+/* has_gap: a line between this table and the one before, if this one shows anything. */
+static enum ks_status print_array(json_t *array, const struct ctl_table_options *options,
+    bool has_gap, FILE *to, struct ks_error *err)
+{
+    json_t *columns = has_object(array) ? columns_of(array) : json_null();
+    enum ks_status st = KS_OK;
+    bool is_empty = json_is_object(columns) && json_object_size(columns) == 0;
+    if (!columns)
+        st = fail_memory(err);
+    if (has_gap && !is_empty)
+        fputc('\n', to);
+    if (json_is_null(columns))
+        st = print_plain(array, options, to, err);
+    else if (!st && !is_empty)
+        st = print_objects(array, columns, options, to, err);
+    json_decref(columns);
     return st;
 }
 
@@ -276,11 +299,9 @@ static enum ks_status print_object(
     {
         if (!json_is_array(member) || json_array_size(member) == 0)
             continue;
-        if (lines++ > 0)
-            fputc('\n', to);
         struct ctl_table_options inner = *options;
         inner.title = name;
-        enum ks_status st = print_array(member, &inner, to, err);
+        enum ks_status st = print_array(member, &inner, lines++ > 0, to, err);
         if (st)
             return st;
     }
@@ -299,7 +320,7 @@ enum ks_status ctl_table_print(
     if (json_is_object(value))
         return print_object(value, options, to, err);
     if (json_is_array(value))
-        return print_array(value, options, to, err);
+        return print_array(value, options, false, to, err);
     json_t *one = json_pack("[O]", value);
     if (!one)
         return fail_memory(err);

@@ -12,7 +12,8 @@ static const char list_text[] =
 
 static const char describe_text[] =
     "{\"StreamDescription\": {\"StreamName\": \"clicks\", \"Has\": true, \"Hours\": 24,"
-    " \"Mode\": {\"StreamMode\": \"PROVISIONED\"}, \"Empty\": [],"
+    " \"Mode\": {\"StreamMode\": \"PROVISIONED\"}, \"Empty\": [], \"Monitoring\": [{\"Metrics\": "
+    "[]}],"
     " \"Shards\": [{\"ShardId\": \"s0\", \"Range\": {\"Start\": \"0\"}, \"Seq\": {\"Start\": "
     "\"7\"}}]}}";
 

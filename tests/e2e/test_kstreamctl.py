@@ -1,0 +1,394 @@
+"""kstreamctl against the real broker: every verb in every output, exit codes, put and tail through SIGKILL, terminals."""
+import base64, collections, json, os, pty, re, threading
+from kstream_test import *
+
+KSTREAMCTL = os.environ.get("KSTREAMCTL", "build/release/tools/kstreamctl")
+VERBS = ("create-stream", "list-streams", "describe-stream", "describe-stream-summary", "list-shards", "delete-stream",
+         "put-record", "put", "get-shard-iterator", "get-records", "tail")
+
+
+class Ctl:
+    """Runs kstreamctl on one broker; a fixed time zone, so that times can be compared."""
+
+    def __init__(self, endpoint):
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("KSTREAM_")}
+        self.environment.update(KSTREAM_ENDPOINT=endpoint, TZ="UTC")
+
+    def start(self, *words, **named):
+        named = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **named}
+        return subprocess.Popen([KSTREAMCTL, *words], env=self.environment, **named)
+
+    def run(self, *words, data=b""):
+        """(exit code, stdout, stderr)"""
+        process = self.start(*words, stdin=subprocess.PIPE)
+        out, err = process.communicate(data, timeout=DEADLINE_S)
+        return process.returncode, out, err.decode()
+
+    def __call__(self, *words, data=b""):
+        """stdout of a run that must succeed and say nothing on stderr."""
+        code, out, err = self.run(*words, data=data)
+        assert code == 0 and err == "", (words, code, out, err)
+        return out.decode()
+
+    def json(self, *words, data=b""):
+        return json.loads(self(*words, data=data))
+
+    def fails(self, code, text, *words, data=b""):
+        got, out, err = self.run(*words, data=data)
+        assert got == code and text in err, (words, got, out, err)
+        return err
+
+
+def begin(scratch):
+    broker = Broker(scratch)
+    return broker, Ctl(broker.addresses["native"])
+
+
+def iterator(ctl, shard=0, stream="clicks"):
+    return ctl("get-shard-iterator", stream, "--shard-id", str(shard), "--shard-iterator-type", "TRIM_HORIZON",
+               "--query", "ShardIterator", "-o", "text").strip()
+
+
+def test_the_users_own_lines_work_word_for_word(scratch):
+    broker, ctl = begin(scratch)
+    assert ctl.json("create-stream", "--stream-name", "test-stream", "--shard-count", "2") == {
+        "StreamName": "test-stream", "StreamStatus": "ACTIVE"}
+    lines = ctl("list-streams", "--query", "StreamNames", "--output", "table").splitlines()
+    assert [line.strip() for line in lines] == ["StreamName", "test-stream"], lines
+    described = ctl.json("describe-stream", "--stream-name", "test-stream")["StreamDescription"]
+    assert described["StreamStatus"] == "ACTIVE" and len(described["Shards"]) == 2
+    put = ctl.json("put-record", "--stream-name", "test-stream", "--partition-key", "key1", "--data", "hello")
+    assert sorted(put) == ["SequenceNumber", "ShardId"] and re.fullmatch(r"[0-9]{56}", put["SequenceNumber"])
+    at = ctl.json("kinesis", "get-shard-iterator", "--stream-name", "test-stream", "--shard-id", put["ShardId"],
+                  "--shard-iterator-type", "TRIM_HORIZON")["ShardIterator"]
+    records = ctl.json("kinesis", "get-records", "--shard-iterator", at)["Records"]
+    assert [(r["PartitionKey"], r["Data"]) for r in records] == [("key1", base64.b64encode(b"hello").decode())]
+    assert ctl("--endpoint", broker.addresses["native"], "create-stream", "--stream-name", "b", "--shard-count", "1",
+               "--output", "none") == ""
+    ctl.environment["KSTREAM_ENDPOINT"] = "127.0.0.1:1"
+    assert "b" in ctl("list-streams", "--endpoint", "kstream://" + broker.addresses["native"])
+    broker.stop()
+
+
+def lines_of(scratch_stream, at):
+    """A line per verb that succeeds, with a member of its result; "NEW" and "OLD" are streams made for each run."""
+    return {
+        "create-stream": (["NEW", "--shards", "1"], "StreamStatus", "ACTIVE"),
+        "list-streams": ([], "StreamNames[0]", "OLD"),
+        "describe-stream": ([scratch_stream], "StreamDescription.Shards[0].ShardId", "shardId-000000000000"),
+        "describe-stream-summary": ([scratch_stream], "StreamDescriptionSummary.OpenShardCount", 1),
+        "list-shards": ([scratch_stream], "Shards[-1].HashKeyRange.StartingHashKey", "0"),
+        "delete-stream": (["OLD", "--yes"], "StreamName", "OLD"),
+        "put-record": ([scratch_stream, "--partition-key", "k", "--data", "d"], "ShardId", "shardId-000000000000"),
+        "put": ([scratch_stream, os.devnull, "--progress", "none"], "records", 0),
+        "get-shard-iterator": ([scratch_stream, "--shard-id", "0", "--shard-iterator-type", "LATEST"], "Missing", None),
+        "get-records": (["--shard-iterator", at], "Records[0].PartitionKey", "first"),
+        "tail": ([scratch_stream, "--no-follow", "-n", "1"], "partition_key", "first"),
+    }
+
+
+def test_every_verb_honours_every_output_and_query(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "zz", "-o", "none")
+    ctl("put-record", "zz", "--partition-key", "first", "--data", "d", "-o", "none")
+    at = iterator(ctl, stream="zz")
+    listed = re.findall(r"^  ([a-z-]+) {2,}", ctl("--help"), re.M)
+    assert tuple(listed) == VERBS, listed
+    number = 0
+    for verb in VERBS:
+        for output in ("json", "table", "text", "none"):
+            for with_query in (False, True):
+                number += 1
+                old, new = "a%d" % number, "b%d" % number
+                ctl("create-stream", old, "-o", "none")
+                words, query, expected = lines_of("zz", at)[verb]
+                words = [{"NEW": new, "OLD": old}.get(word, word) for word in words]
+                expected = old if expected == "OLD" else expected
+                out = ctl(verb, *words, "--output", output, *(["--query", query] if with_query else []))
+                what = (verb, output, with_query, out)
+                if output == "none":
+                    assert out == "", what
+                elif output == "json":
+                    value = json.loads(out)
+                    assert not with_query or value == expected, what
+                elif with_query:
+                    last = out.splitlines()[-1].strip()
+                    assert last in (str(expected), "" if output == "table" else "None"), what
+                else:
+                    assert out and "{" not in out, what
+                for name in (old, new):
+                    ctl.run("delete-stream", name, "-y", "-o", "none")
+    broker.stop()
+
+
+def test_errors_have_a_form_a_hint_and_a_code(scratch):
+    broker, ctl = begin(scratch)
+    err = ctl.fails(4, "kstreamctl: describe-stream: ", "describe-stream", "nope")
+    assert "(code=ResourceNotFoundException request=" in err and "\nhint: " in err
+    for verb, words in (("describe-stream", ["nope"]), ("tail", ["nope"]), ("put", ["nope"]),
+                        ("list-shards", ["nope"]), ("delete-stream", ["nope", "-y"]),
+                        ("describe-stream-summary", ["nope"]),
+                        ("put-record", ["nope", "--partition-key", "k", "--data", "d"]),
+                        ("get-shard-iterator", ["nope", "--shard-id", "0", "--shard-iterator-type", "LATEST"])):
+        code, out, err = ctl.run(verb, *words, "-o", "json")
+        error = json.loads(err)["error"]
+        assert code == 4 and out == b"" and error["code"] == "ResourceNotFoundException", (verb, code, out, err)
+        assert error["message"] and error["hint"] and error["request_id"], err
+    ctl("create-stream", "clicks")
+    ctl.fails(5, "ResourceInUseException", "create-stream", "clicks")
+    ctl.fails(1, "ValidationException", "create-stream", "a/b")
+    ctl.fails(1, "code=", "get-records", "--shard-iterator", "nonsense")
+    ctl.fails(7, "127.0.0.1:1", "--endpoint", "127.0.0.1:1", "list-streams")
+    ctl.fails(7, "code=UNAVAILABLE", "put", "clicks", "--endpoint", "unix:/nowhere/sock")
+    for text, *words in (
+            ("did you mean 'list-streams'?", "list-stream"), ("'--stream-name' is missing", "describe-stream"),
+            ("Shards[0].ShardId", "list-streams", "--query", "StreamNames[*]"),
+            ("table, json, text or none", "list-streams", "-o", "yaml"),
+            ("'--timeout", "list-streams", "--timeout", "0s"), ("is needed", "create-stream", "x", "--shards", "0"),
+            ("--data", "put-record", "clicks", "--partition-key", "k"),
+            ("base64", "put-record", "clicks", "--partition-key", "k", "--data-base64", "!"),
+            ("needs '--timestamp'", "get-shard-iterator", "clicks", "--shard-id", "0", "--shard-iterator-type",
+             "AT_TIMESTAMP"),
+            ("exclude each other", "put", "clicks", "--key", "a", "--key-field", "1"),
+            ("cannot open", "put", "clicks", "/nowhere/file"), ("is a directory", "put", "clicks", "/"),
+            ("'%x' is unknown", "tail", "clicks", "--format", "%x"), ("not a time", "tail", "clicks", "--from", "x"),
+            ("endpoint", "list-streams", "--endpoint", "host:port:x")):
+        err = ctl.fails(2, text, *words)
+        assert "\nhint: " in err, err
+    silent = socket.create_server(("127.0.0.1", 0))
+    ctl.fails(8, "code=TIMEOUT", "list-streams", "--timeout", "200ms", "--endpoint",
+              "127.0.0.1:%d" % silent.getsockname()[1])
+    silent.close()
+    assert "kstreamctl 0." in ctl("--version")
+    for verb in VERBS:
+        assert ctl(verb, "--help").startswith("Usage: kstreamctl " + verb)
+    broker.stop()
+
+
+def test_lists_page_by_themselves_and_on_request(scratch):
+    broker, ctl = begin(scratch)
+    client = broker.client()
+    names = ["s%03d" % i for i in range(230)]
+    for name in names:
+        client.create_stream(name)
+    assert ctl.json("list-streams")["StreamNames"] == names
+    page = ctl.json("list-streams", "--max-items", "150")
+    assert page["StreamNames"] == names[:150]
+    page = ctl.json("list-streams", "--starting-token", page["NextToken"])
+    assert page["StreamNames"] == names[150:] and "NextToken" not in page
+    broker.stop()
+
+
+def test_put_keeps_every_byte_and_the_order_of_a_key(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks", "--shards", "4")
+    lines = [b"key%d;%d \xff\x00\r" % (i % 7, i) for i in range(5000)] + [b"key0;", b"key1;last"]
+    path = os.path.join(scratch, "input")
+    with open(path, "wb") as file:
+        file.write(b"\n".join(lines))  # the last line has no newline
+    summary = ctl.json("put", "clicks", path, "--key-field", "1:;", "--progress", "none")
+    assert summary["records"] == len(lines) and summary["failed"] == 0, summary
+    assert summary["ack_p50_ms"] > 0 and summary["records_per_second"] > 0
+    out = ctl.run("tail", "clicks", "--no-follow", "--format", "%k %d\\n")[1]
+    sent, read = collections.defaultdict(list), collections.defaultdict(list)
+    for line in lines:
+        sent[line.split(b";")[0]].append(line)
+    for line in out.split(b"\n")[:-1]:
+        key, _, data = line.partition(b" ")
+        read[key].append(data)
+    assert read == sent
+    # The other ways to choose key and data.
+    ctl("create-stream", "one")
+    ctl("put", "one", "-", "--key", "all", "--progress", "none", data=b"a\n\nb\n")
+    ctl("put", "one", "--progress", "none", "-o", "none", data=b"c\nd\n")
+    ctl("put", "one", "--key-field", "2", "--data-field", "3", "-q", data=b" x  k3\t rest of it\n")
+    read = ctl("tail", "one", "--no-follow", "--format", "%k=%d|")
+    assert read == "all=a|all=|all=b|1=c|2=d|k3=rest of it|", read
+    broker.stop()
+
+
+def test_put_lists_the_lines_it_could_not_store(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    data = b"good\tone\nbad\n\tempty key\n" + b"k" * 300 + b"\tlong key\nbig\t" + b"x" * (11 << 20) + b"\ngood\ttwo\n"
+    code, out, err = ctl.run("put", "clicks", "--key-field", "1:\\t", "--data-field", "2:\\t", "--progress", "none",
+                             data=data)
+    summary = json.loads(out)
+    assert code == 9 and "4 of 6 lines were not stored" in err and "code=PARTIAL" in err, (code, out, err)
+    assert (summary["records"], summary["failed"], summary["maybe_stored"]) == (2, 4, 0)
+    assert [failure["line"] for failure in summary["failures"]] == [2, 3, 4, 5], summary
+    assert ctl("tail", "clicks", "--no-follow", "-o", "text") == "one\ntwo\n"
+    broker.stop()
+
+
+def test_put_passes_a_line_on_before_the_input_ends(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    put = ctl.start("put", "clicks", "--progress", "none", stdin=subprocess.PIPE)
+    put.stdin.write(b"first\nsec")
+    put.stdin.flush()
+    wait_until(lambda: ctl("tail", "clicks", "--no-follow", "-o", "text") == "first\n", "the first line is stored")
+    put.stdin.write(b"ond\n")
+    put.stdin.flush()
+    wait_until(lambda: ctl("tail", "clicks", "--no-follow", "-o", "text") == "first\nsecond\n", "the second is, too")
+    # SIGINT: what was taken is stored, the summary is printed, and the code says what happened.
+    put.send_signal(signal.SIGINT)
+    out = put.stdout.read()
+    assert put.wait(DEADLINE_S) == 130 and json.loads(out)["records"] == 2, out
+    broker.stop()
+
+
+def test_put_and_tail_go_on_after_sigkill_of_the_broker(scratch):
+    broker, ctl = begin(scratch)
+    port = broker.addresses["native"].rsplit(":", 1)[1]
+    ctl("create-stream", "clicks", "--shards", "4")
+    tail = ctl.start("tail", "clicks", "--from", "trim-horizon", "-n", "60000", "--format", "%d\\n")
+    followed = []
+    reader = threading.Thread(target=lambda: followed.extend(tail.stdout.read().split()))
+    reader.start()
+    put = ctl.start("put", "clicks", "--progress", "json", stdin=subprocess.PIPE)
+    numbers = [b"%d" % i for i in range(60000)]
+    put.stdin.write(b"\n".join(numbers[:30000]) + b"\n")
+    put.stdin.flush()
+    events = []
+    while not events or events[-1]["records"] < 10000:
+        events.append(json.loads(put.stderr.readline()))
+    broker.kill()
+    while events[-1]["event"] != "waiting":
+        events.append(json.loads(put.stderr.readline()))
+    assert events[-1]["reason"]
+    broker = Broker(scratch, "--listen", "127.0.0.1:" + port)
+    rest = threading.Thread(target=lambda: (put.stdin.write(b"\n".join(numbers[30000:])), put.stdin.close()))
+    rest.start()
+    for line in put.stderr:
+        events.append(json.loads(line))
+    rest.join()
+    summary = json.loads(put.stdout.read())
+    assert put.wait(DEADLINE_S) == 0, summary
+    assert "resumed" in [event["event"] for event in events]
+    assert summary["records"] == 60000 and summary["failed"] == 0 and summary["reconnects"] >= 1, summary
+    stored = ctl("tail", "clicks", "--no-follow", "-o", "text").split()
+    assert sorted(map(int, stored)) == list(range(60000)), "lost or duplicated"
+    reader.join(DEADLINE_S)
+    err = tail.stderr.read().decode()
+    assert tail.wait(DEADLINE_S) == 0 and sorted(map(int, followed)) == list(range(60000)), err
+    broker.stop()
+
+
+def test_put_gives_up_after_its_time(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    put = ctl.start("put", "clicks", "--retry-seconds", "1", "--progress", "none", stdin=subprocess.PIPE)
+    put.stdin.write(b"first\n")
+    put.stdin.flush()
+    wait_until(lambda: ctl("tail", "clicks", "--no-follow", "-o", "text") == "first\n", "the first line is stored")
+    broker.kill()
+    put.stdin.write(b"second\n")
+    out, err = put.communicate(timeout=DEADLINE_S)
+    summary = json.loads(out)
+    assert put.returncode in (7, 8), (put.returncode, err)
+    assert (summary["records"], summary["failed"]) == (1, 1) and b"1 records are durable" in err, (out, err)
+
+
+def test_tail_reads_from_any_place(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks", "--shards", "2")
+    puts = [ctl.json("put-record", "clicks", "--partition-key", "k", "--data", "d%d" % i) for i in range(3)]
+    shard = puts[0]["ShardId"]
+    read = lambda *words: ctl("tail", "clicks", "--no-follow", "--format", "%d ", *words)
+    assert read() == "d0 d1 d2 " and read("--from", "latest") == ""
+    assert read("--from", puts[1]["SequenceNumber"]) == "d1 d2 "
+    assert read("-n", "2") == "d0 d1 " and read("--shard", shard) == "d0 d1 d2 "
+    other = "0" if shard.endswith("1") else "1"
+    assert read("--shard", other) == ""
+    ctl.fails(4, "no shard 7", "tail", "clicks", "--no-follow", "--shard", "7")
+    ctl.fails(2, "of shard", "tail", "clicks", "--from", puts[1]["SequenceNumber"], "--shard", other)
+    record = json.loads(ctl("tail", "clicks", "--no-follow", "-n", "1"))
+    assert record["data"] == "d0" and record["sequence_number"] == puts[0]["SequenceNumber"]
+    assert read("--since", record["arrival_time"]) == "d0 d1 d2 " and read("--since", "-1h") == "d0 d1 d2 "
+    line = ctl("tail", "clicks", "--no-follow", "-n", "1", "--format", "%t %s %S %k %%\\t%d\\n")
+    assert line == "%s %s %s k %%\td0\n" % (record["arrival_time"].replace("Z", "+00:00"), puts[0]["SequenceNumber"],
+                                            shard), line
+    ctl("put-record", "clicks", "--partition-key", "k", "--data-base64", base64.b64encode(b"\xff\n").decode())
+    assert json.loads(ctl("tail", "clicks", "--no-follow").splitlines()[3])["data_base64"] == "/wo="
+    broker.stop()
+
+
+def test_tail_follows_until_it_is_stopped_or_nobody_reads(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks", "--shards", "3")
+    ctl("put-record", "clicks", "--partition-key", "a", "--data", "before")
+    tail = ctl.start("tail", "clicks", "--from", "trim-horizon", "-o", "text")
+    assert tail.stdout.readline() == b"before\n"
+    for i in range(5):
+        ctl("put-record", "clicks", "--partition-key", "k%d" % i, "--data", "after %d" % i)
+        assert tail.stdout.readline() == b"after %d\n" % i
+    tail.send_signal(signal.SIGINT)
+    assert tail.wait(DEADLINE_S) == 130 and tail.stdout.read() == b"" and tail.stderr.read() == b""
+    # A reader that has gone: quiet, whether records come or not.
+    for words in (("--from", "trim-horizon"), ("--from", "latest")):
+        tail = ctl.start("tail", "clicks", *words)
+        tail.stdout.close()
+        assert tail.wait(DEADLINE_S) == 0 and tail.stderr.read() == b""
+    broker.stop()
+
+
+def test_results_that_cannot_be_written_are_errors(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    ctl("put-record", "clicks", "--partition-key", "a", "--data", "x")
+    with open("/dev/full", "wb") as full:
+        for words in (["list-streams"], ["tail", "clicks", "--no-follow"],
+                      ["get-records", "--shard-iterator", iterator(ctl), "-o", "text"]):
+            process = ctl.start(*words, stdout=full)
+            assert process.wait(DEADLINE_S) == 1 and b"No space left" in process.stderr.read(), words
+    broker.stop()
+
+
+def on_terminal(ctl, *words, typed=b""):
+    """(exit code, everything it showed) of a run whose input, output and errors are a terminal of 24x100."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.clear()
+        os.environ.update(ctl.environment)
+        os.execv(KSTREAMCTL, [KSTREAMCTL, *words])
+    import fcntl, termios
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    os.write(terminal, typed)
+    shown = b""
+    while True:
+        try:
+            more = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not more:
+            break
+        shown += more
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode().replace("\r\n", "\n")
+
+
+def test_on_a_terminal_results_are_tables_and_deleting_asks(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    code, shown = on_terminal(ctl, "list-streams")
+    assert code == 0 and shown.split()[:2] == ["StreamName", "StreamARN"], shown
+    code, shown = on_terminal(ctl, "put", "clicks", os.path.abspath(__file__))
+    assert code == 0 and "records" in shown and "{" not in shown, shown
+    ctl.fails(2, "--yes", "delete-stream", "--stream-name", "clicks")
+    code, shown = on_terminal(ctl, "delete-stream", "clicks", typed=b"other\n")
+    assert code == 2 and "Type its name" in shown and "nothing has changed" in shown, shown
+    assert "clicks" in ctl("list-streams")
+    code, shown = on_terminal(ctl, "delete-stream", "clicks", typed=b"clicks\n")
+    assert code == 0 and "DELETING" in shown, shown
+    assert ctl.json("list-streams")["StreamNames"] == []
+    broker.stop()
+
+
+run_tests(test_the_users_own_lines_work_word_for_word, test_every_verb_honours_every_output_and_query,
+          test_errors_have_a_form_a_hint_and_a_code, test_lists_page_by_themselves_and_on_request,
+          test_put_keeps_every_byte_and_the_order_of_a_key, test_put_lists_the_lines_it_could_not_store,
+          test_put_passes_a_line_on_before_the_input_ends, test_put_and_tail_go_on_after_sigkill_of_the_broker,
+          test_put_gives_up_after_its_time, test_tail_reads_from_any_place,
+          test_tail_follows_until_it_is_stopped_or_nobody_reads, test_results_that_cannot_be_written_are_errors,
+          test_on_a_terminal_results_are_tables_and_deleting_asks)
