@@ -121,6 +121,7 @@ char *ks_arena_strdup(struct ks_arena *arena, const char *text)
  * protobuf-c hands out C strings and checks no encoding: a text with a zero inside would be cut,
  * that is altered, without a word. So such a text is refused before.
  */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the schema, which has no cycles */
 static bool texts_are_whole(
     const ProtobufCMessageDescriptor *descriptor, struct ks_view packed, unsigned depth)
 {
