@@ -346,12 +346,12 @@ static bool put_summarize(struct put *put, const struct kstream_producer_stats *
 {
     double seconds = (double)(now_ns() - put->started_ns) / 1e9;
     double rate = seconds > 0 ? 1 / seconds : 0;
-    json_t *result = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "stream",
+    json_t *result = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:I}", "stream",
         ctl_text(put->ctl, CTL_STREAM_NAME), "records", (json_int_t)stats->records_durable, "bytes",
         (json_int_t)stats->bytes_durable, "failed", (json_int_t)put->failed, "maybe_stored",
         (json_int_t)put->unknown, "seconds", round_to(seconds, 0.001), "records_per_second",
-        round_to((double)stats->records_durable * rate, 1), "bytes_per_second",
-        round_to((double)stats->bytes_durable * rate, 1));
+        (json_int_t)((double)stats->records_durable * rate), "bytes_per_second",
+        (json_int_t)((double)stats->bytes_durable * rate));
     if (!result)
         return false;
     put->ctl->result = result;
