@@ -64,7 +64,7 @@ enum ks_status client_endpoint_parse(
     if (strlen(text) >= sizeof endpoint.text)
         return ks_fail(
             err, KS_INVALID, 0, "endpoint is longer than %zu bytes", sizeof endpoint.text - 1);
-    snprintf(endpoint.text, sizeof endpoint.text, "%s", text);
+    memcpy(endpoint.text, text, strlen(text) + 1);
     if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0) {
         enum ks_status st = endpoint_parse_unix(text + strlen(UNIX_PREFIX), &endpoint, err);
         if (st == KS_OK)
