@@ -224,7 +224,7 @@ static void table_add(struct getopt_table *table, enum ctl_option_id option)
 static void table_fill(struct getopt_table *table, const struct ctl_verb *verb)
 {
     memset(table, 0, sizeof *table);
-    strcpy(table->letters, verb ? ":" : "+:");
+    snprintf(table->letters, sizeof table->letters, "%s", verb ? ":" : "+:");
     for (int i = 0; i < CTL_COMMON_COUNT; i++)
         table_add(table, (enum ctl_option_id)i);
     for (const struct ctl_use *use = verb ? verb->uses : NULL; use && use->text; use++)

@@ -1,6 +1,7 @@
 #include "tools/ctl_base64.h"
 
-static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+#define PADDING 64u
 
 bool ctl_base64_encode(struct ks_view bytes, struct ks_buf *out)
 {
@@ -14,7 +15,7 @@ bool ctl_base64_encode(struct ks_view bytes, struct ks_buf *out)
         if (here > 2)
             word |= bytes.data[i + 2];
         char four[4] = {letters[word >> 18], letters[word >> 12 & 63],
-            here > 1 ? letters[word >> 6 & 63] : '=', here > 2 ? letters[word & 63] : '='};
+            letters[here > 1 ? word >> 6 & 63 : PADDING], letters[here > 2 ? word & 63 : PADDING]};
         if (!ks_buf_append(out, four, sizeof four))
             return false;
     }

@@ -98,7 +98,9 @@ enum ks_status ctl_field_from_text(
         if (out_field->separator_bytes == CTL_SEPARATOR_BYTES_MAX)
             return ks_fail(err, KS_USAGE, 0, "the separator of field '%.40s' is too long", text);
         bool is_tab = at[0] == '\\' && at[1] == 't';
-        out_field->separator[out_field->separator_bytes++] = is_tab ? '\t' : *at;
+        out_field->separator[out_field->separator_bytes++] = *at;
+        if (is_tab)
+            out_field->separator[out_field->separator_bytes - 1] = '\t';
         at += is_tab;
     }
     if (out_field->separator_bytes == 0)

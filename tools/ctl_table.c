@@ -105,40 +105,45 @@ static int column_flags(const json_t *value)
 
 /* ---- a list of objects ---- */
 
-/* columns: name -> {"path": [names], "sample": value}, in the order of first appearance. */
-static bool columns_collect(json_t *columns, json_t *object, json_t *parent_path)
+/* columns: title -> {"path": [names], "sample": value}, in the order of first appearance. */
+struct column_set {
+    json_t *columns;
+    json_t *path; /* of the object looked at: the names that lead there */
+};
+
+static bool column_add(struct column_set *set, const char *name, json_t *member)
+{
+    size_t depth = json_array_size(set->path);
+    /* The short name if it is free or means the same path, else the long one. */
+    const json_t *taken = json_object_get(set->columns, name);
+    bool is_other = taken && !json_equal(json_object_get(taken, "path"), set->path);
+    const char *parent = depth > 1 ? json_string_value(json_array_get(set->path, depth - 2)) : "";
+    char long_name[160];
+    snprintf(long_name, sizeof long_name, "%s.%s", parent, name);
+    const char *title = is_other ? long_name : name;
+    if (json_object_get(set->columns, title))
+        return true;
+    json_t *column = json_pack("{s:o, s:O}", "path", json_copy(set->path), "sample", member);
+    return json_object_set_new(set->columns, title, column) == 0;
+}
+
+static bool columns_collect(struct column_set *set, json_t *object)
 {
     const char *name;
     json_t *member;
+    bool is_fine = true;
     json_object_foreach(object, name, member)
     {
         if (json_is_array(member) && json_array_size(member) == 0)
             continue; /* nothing to show */
-        json_t *path = json_copy(parent_path);
-        bool is_fine = path && json_array_append_new(path, json_string(name)) == 0;
-        if (is_fine && json_is_object(member)) {
-            is_fine = columns_collect(columns, member, path);
-        } else if (is_fine) {
-            /* The short name if it is free or means the same path, else the long one. */
-            json_t *taken = json_object_get(columns, name);
-            const json_t *taken_path = json_object_get(taken, "path");
-            char long_name[160];
-            snprintf(long_name, sizeof long_name, "%s.%s",
-                json_array_size(parent_path) ? json_string_value(json_array_get(
-                                                   parent_path, json_array_size(parent_path) - 1))
-                                             : "",
-                name);
-            bool is_other = taken && !json_equal(taken_path, path);
-            const char *title = is_other ? long_name : name;
-            if (!json_object_get(columns, title))
-                is_fine = json_object_set_new(columns, title,
-                              json_pack("{s:O, s:O}", "path", path, "sample", member)) == 0;
-        }
-        json_decref(path);
-        if (!is_fine)
-            return false;
+        is_fine = is_fine && json_array_append_new(set->path, json_string(name)) == 0;
+        if (is_fine)
+            is_fine = json_is_object(member) ? columns_collect(set, member)
+                                             : column_add(set, name, member);
+        if (is_fine)
+            is_fine = json_array_remove(set->path, json_array_size(set->path) - 1) == 0;
     }
-    return true;
+    return is_fine;
 }
 
 static const json_t *member_at(json_t *object, json_t *path)
@@ -216,15 +221,14 @@ static enum ks_status print_plain(
 /* The columns of a list of objects; NULL without memory. */
 static json_t *columns_of(json_t *array)
 {
-    json_t *columns = json_object();
-    json_t *no_path = json_array();
-    bool is_fine = columns && no_path;
+    struct column_set set = {.columns = json_object(), .path = json_array()};
+    bool is_fine = set.columns && set.path;
     for (size_t i = 0; is_fine && i < json_array_size(array); i++)
-        is_fine = columns_collect(columns, json_array_get(array, i), no_path);
-    json_decref(no_path);
+        is_fine = columns_collect(&set, json_array_get(array, i));
+    json_decref(set.path);
     if (is_fine)
-        return columns;
-    json_decref(columns);
+        return set.columns;
+    json_decref(set.columns);
     return NULL;
 }
 

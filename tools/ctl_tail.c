@@ -234,6 +234,7 @@ static enum kstream_status open_ready(struct tail *tail, struct kstream_error *e
     ks_free(tail->readers);
     ks_free(tail->reader_shards);
     tail->reader_count = 0;
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers is meant
     tail->readers = ks_calloc(tail->shard_count + 1, sizeof *tail->readers);
     tail->reader_shards = ks_calloc(tail->shard_count + 1, sizeof *tail->reader_shards);
     if (!tail->readers || !tail->reader_shards)
