@@ -266,6 +266,18 @@ static enum ks_status fail_option(
     return fail_unknown(err, "option", typed, table->names);
 }
 
+/* After an error: in which form it is wanted, wherever in the line that is said. */
+static void find_output(int argc, char **argv, struct ctl_args *args)
+{
+    static const struct option only_output[] = {
+        {"output", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0}};
+    optind = 0;
+    int result;
+    while ((result = getopt_long(argc, argv, ":o:", only_output, NULL)) != -1)
+        if (result == 'o')
+            args->values[CTL_OUTPUT] = optarg;
+}
+
 /* Reads options of argv up to its end, or for verb NULL up to the first word that is none. */
 static enum ks_status parse_options(
     int argc, char **argv, const struct ctl_verb *verb, struct ctl_args *args, struct ks_error *err)
@@ -278,8 +290,11 @@ static enum ks_status parse_options(
         int result = getopt_long(argc, argv, table.letters, table.rows, NULL);
         if (result == -1)
             return KS_OK;
-        if (result == '?' || result == ':')
-            return fail_option(err, &table, result, argv[optind - 1]);
+        if (result == '?' || result == ':') {
+            enum ks_status st = fail_option(err, &table, result, argv[optind - 1]);
+            find_output(argc, argv, args);
+            return st;
+        }
         enum ctl_option_id option = option_of(result);
         KS_ASSERT(option < CTL_OPTION_COUNT);
         args->values[option] = optarg ? optarg : "";
@@ -345,8 +360,11 @@ enum ks_status ctl_args_parse(
     if (strcmp(argv[at], "help") == 0)
         return parse_help(at + 1 < argc ? argv[at + 1] : NULL, out_args, err);
     out_args->verb = ctl_verb_find(argv[at]);
-    if (!out_args->verb)
-        return fail_unknown_verb(err, argv[at]);
+    if (!out_args->verb) {
+        st = fail_unknown_verb(err, argv[at]);
+        find_output(argc - at, argv + at, out_args);
+        return st;
+    }
     st = parse_options(argc - at, argv + at, out_args->verb, out_args, err);
     if (st)
         return st;

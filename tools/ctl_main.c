@@ -4,6 +4,7 @@
 #include "tools/ctl_time.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,20 @@ static const ctl_verb_fn verb_functions[] = {
 #include "tools/ctl_commands.def"
 };
 
-/* ---- signals ---- */
+/* ---- file descriptors, signals ---- */
+
+/*
+ * A standard stream that the caller has closed would become the next file or socket opened, and
+ * `put` would read its own connection. /dev/null in the wrong direction takes its place: reading or
+ * writing there fails as it should.
+ */
+static void std_fds_fill(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            KS_IGNORE(open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY),
+                "it takes the lowest free number, which is fd");
+}
 
 static volatile sig_atomic_t interrupts;
 static volatile sig_atomic_t is_catching;
@@ -272,6 +286,7 @@ static int run_verb(struct ctl *ctl)
 
 int main(int argc, char **argv)
 {
+    std_fds_fill();
     signals_install();
     struct ctl ctl = {.client = NULL};
     struct ks_error usage = KS_ERROR_INIT;

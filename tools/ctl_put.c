@@ -414,9 +414,8 @@ enum kstream_status ctl_run_put(struct ctl *ctl, struct kstream_error *err)
         input_size(put.fd), put.started_ns);
     ctl_interrupt_catch();
     st = put_input(&put, err);
-    if (st) {
-        ctl_progress_end(&put.progress);
-        return st;
-    }
-    return put_finish(&put, err);
+    /* Input that cannot be read any more: the lines before are stored and counted all the same. */
+    struct kstream_error finish_err = KSTREAM_ERROR_INIT;
+    enum kstream_status finish_st = put_finish(&put, st ? &finish_err : err);
+    return st ? st : finish_st;
 }

@@ -320,7 +320,19 @@ static bool print_object(struct tail *tail, json_t *object)
     return ferror(stdout) == 0;
 }
 
-/* Data that would upset a terminal is shown in base64. */
+/* Bytes that would upset a terminal are shown in base64. */
+static void print_cell(const void *bytes, size_t count, int width)
+{
+    if (ctl_is_plain_text(bytes, count)) {
+        fwrite(bytes, 1, count, stdout);
+        printf("%*s", width > (int)count ? width - (int)count : 0, "");
+        return;
+    }
+    json_t *base64 = ctl_json_bytes(bytes, count);
+    printf("%-*s", width, base64 ? json_string_value(base64) : "?");
+    json_decref(base64);
+}
+
 static bool print_row(
     struct tail *tail, const struct kstream_batch *batch, const struct kstream_record *record)
 {
@@ -329,15 +341,10 @@ static bool print_row(
     tail->is_header_printed = true;
     char time[CTL_TIME_TEXT_BYTES];
     ctl_time_to_local(record->arrival_unix_ms, time);
-    printf("%-29s  %-20s  %-20.*s  ", time, kstream_batch_shard_id(batch), (int)record->key_bytes,
-        record->key);
-    if (ctl_is_plain_text(record->data, record->data_bytes)) {
-        fwrite(record->data, 1, record->data_bytes, stdout);
-    } else {
-        json_t *base64 = ctl_json_bytes(record->data, record->data_bytes);
-        fputs(base64 ? json_string_value(base64) : "?", stdout);
-        json_decref(base64);
-    }
+    printf("%-29s  %-20s  ", time, kstream_batch_shard_id(batch));
+    print_cell(record->key, record->key_bytes, 20);
+    fputs("  ", stdout);
+    print_cell(record->data, record->data_bytes, 0);
     fputc('\n', stdout);
     return ferror(stdout) == 0;
 }

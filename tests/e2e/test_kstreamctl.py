@@ -275,6 +275,71 @@ def test_put_and_tail_go_on_after_sigkill_of_the_broker(scratch):
     broker.stop()
 
 
+def test_put_refuses_the_bad_line_and_no_other(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    lines = [b"k one", b"\xff\xfe bad key", b"k three", b"k " + b"x" * (2 << 20), b"", b"k six\r", b"k\x00\x01 \xff"]
+    code, out, _ = ctl.run("put", "clicks", "--key-field", "1", "--progress", "none", data=b"\n".join(lines) + b"\n")
+    summary = json.loads(out)
+    assert code == 9 and (summary["records"], summary["failed"]) == (4, 3), summary
+    reasons = {failure["line"]: failure["message"] for failure in summary["failures"]}
+    assert sorted(reasons) == [2, 4, 5] and "UTF-8" in reasons[2] and "limit is 1048576" in reasons[4], reasons
+    stored = ctl.run("tail", "clicks", "--no-follow", "-o", "text")[1]
+    assert stored == b"".join(lines[i] + b"\n" for i in (0, 2, 5, 6)), stored
+    # Lines of 5 MB and of any bytes, in a stream that takes them.
+    ctl("create-stream", "big", "--max-record-size-in-kib", "10240")
+    data = b"".join(bytes([65 + i]) * (5 << 20) + b"\xff\x00\r\n" for i in range(4))
+    ctl("put", "big", "-q", data=data)
+    assert ctl.run("tail", "big", "--no-follow", "-o", "text")[1] == data
+    broker.stop()
+
+
+def test_closed_standard_streams_are_errors(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    for redirect, *words in (("<&-", "put", "clicks", "--progress", "none"), (">&-", "list-streams"),
+                             (">&-", "tail", "clicks", "--from", "trim-horizon")):
+        if words[0] == "tail":
+            ctl("put-record", "clicks", "--partition-key", "k", "--data", "d")
+        shell = subprocess.run(["sh", "-c", '"$@" ' + redirect, "sh", KSTREAMCTL, *words], env=ctl.environment,
+                               stderr=subprocess.PIPE, stdout=subprocess.PIPE, timeout=DEADLINE_S)
+        assert shell.returncode == 1 and b"Bad file descriptor" in shell.stderr, (words, shell)
+    broker.stop()
+
+
+def test_usage_errors_are_json_wherever_output_stands(scratch):
+    ctl = Ctl("127.0.0.1:1")
+    for words in (["-o", "json", "list-stream"], ["list-stream", "-o", "json"], ["list-streams", "--bad", "--output=json"],
+                  ["list-streams", "-o", "json", "--bad"], ["describe-stream", "-o", "json"],
+                  ["list-streams", "--query", "a b", "-o", "json"]):
+        code, out, err = ctl.run(*words)
+        assert code == 2 and out == b"" and json.loads(err)["error"]["code"] == "USAGE", (words, code, err)
+
+
+def test_records_page_and_iterators_start_where_they_say(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    sequence = [ctl.json("put-record", "clicks", "--partition-key", "k", "--data", "%d" % i)["SequenceNumber"]
+                for i in range(3)]
+    first = json.loads(ctl("tail", "clicks", "--no-follow", "-n", "1"))["arrival_time"]
+
+    def read(kind, *words):
+        at = ctl("get-shard-iterator", "clicks", "--shard-id", "0", "--shard-iterator-type", kind, *words, "--query",
+                 "ShardIterator", "-o", "text").strip()
+        pages = []
+        while not pages or pages[-1]:
+            page = ctl.json("get-records", "--shard-iterator", at, "--limit", "2")
+            pages.append([base64.b64decode(record["Data"]).decode() for record in page["Records"]])
+            at = page["NextShardIterator"]
+        return pages[:-1]
+    assert read("TRIM_HORIZON") == [["0", "1"], ["2"]] and read("LATEST") == []
+    assert read("AT_SEQUENCE_NUMBER", "--starting-sequence-number", sequence[1]) == [["1", "2"]]
+    assert read("AFTER_SEQUENCE_NUMBER", "--starting-sequence-number", sequence[1]) == [["2"]]
+    assert read("AT_TIMESTAMP", "--timestamp", first) == [["0", "1"], ["2"]]
+    assert read("AT_TIMESTAMP", "--timestamp", "-2h") == [["0", "1"], ["2"]] and read("AT_TIMESTAMP", "--timestamp", "now") == []
+    broker.stop()
+
+
 def test_put_gives_up_after_its_time(scratch):
     broker, ctl = begin(scratch)
     ctl("create-stream", "clicks")
@@ -388,7 +453,10 @@ def test_on_a_terminal_results_are_tables_and_deleting_asks(scratch):
 run_tests(test_the_users_own_lines_work_word_for_word, test_every_verb_honours_every_output_and_query,
           test_errors_have_a_form_a_hint_and_a_code, test_lists_page_by_themselves_and_on_request,
           test_put_keeps_every_byte_and_the_order_of_a_key, test_put_lists_the_lines_it_could_not_store,
-          test_put_passes_a_line_on_before_the_input_ends, test_put_and_tail_go_on_after_sigkill_of_the_broker,
+          test_put_passes_a_line_on_before_the_input_ends, test_put_refuses_the_bad_line_and_no_other,
+          test_closed_standard_streams_are_errors, test_usage_errors_are_json_wherever_output_stands,
+          test_records_page_and_iterators_start_where_they_say,
+          test_put_and_tail_go_on_after_sigkill_of_the_broker,
           test_put_gives_up_after_its_time, test_tail_reads_from_any_place,
           test_tail_follows_until_it_is_stopped_or_nobody_reads, test_results_that_cannot_be_written_are_errors,
           test_on_a_terminal_results_are_tables_and_deleting_asks)
