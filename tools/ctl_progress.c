@@ -4,12 +4,14 @@
 
 #include <jansson.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #define BAR_EACH_NS 100000000ULL
 #define PLAIN_EACH_NS 10000000000ULL
 #define JSON_EACH_NS 200000000ULL
 #define ETA_FROM_NS 3000000000ULL
 #define BAR_CELLS 20
+#define COLUMNS_DEFAULT 80
 
 enum ks_status ctl_progress_mode_from_text(
     const char *text, bool is_terminal, enum ctl_progress_mode *out_mode, struct ks_error *err)
@@ -126,6 +128,15 @@ static void note_trouble(
         fprintf(progress->to, "the broker is back after %.1f s\n", (double)waited_ns / 1e9);
 }
 
+/* A bar of two lines could not be taken back: what does not fit is cut. */
+static int columns_of(FILE *to)
+{
+    struct winsize size;
+    if (ioctl(fileno(to), TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return COLUMNS_DEFAULT - 1;
+    return size.ws_col - 1;
+}
+
 void ctl_progress_show(
     struct ctl_progress *progress, const struct ctl_progress_state *state, uint64_t now_mono_ns)
 {
@@ -153,7 +164,10 @@ void ctl_progress_show(
     ctl_progress_line(progress, state, now_mono_ns, line);
     /* Carriage return and "erase to the end of the line": the bar is drawn in one place. */
     bool is_bar = progress->mode == CTL_PROGRESS_BAR;
-    fprintf(progress->to, is_bar ? "\r\033[K%.100s" : "%s\n", line);
+    if (is_bar)
+        fprintf(progress->to, "\r\033[K%.*s", columns_of(progress->to), line);
+    else
+        fprintf(progress->to, "%s\n", line);
     fflush(progress->to);
     progress->has_bar = is_bar;
 }

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -388,6 +389,13 @@ static enum kstream_status put_finish(struct put *put, struct kstream_error *err
     return KSTREAM_OK;
 }
 
+/* A bar needs a terminal that can erase a line. */
+static bool can_draw(void)
+{
+    const char *terminal = getenv("TERM");
+    return isatty(STDERR_FILENO) && terminal && terminal[0] && strcmp(terminal, "dumb") != 0;
+}
+
 enum kstream_status ctl_run_put(struct ctl *ctl, struct kstream_error *err)
 {
     KS_CLEANUP(put_fini) struct put put = {.ctl = ctl, .fd = -1};
@@ -398,8 +406,7 @@ enum kstream_status ctl_run_put(struct ctl *ctl, struct kstream_error *err)
     enum kstream_status st = put_take_options(&put, err);
     if (!st)
         st = ctl_fail_from(err,
-            ctl_progress_mode_from_text(
-                mode_text ? mode_text : "auto", isatty(STDERR_FILENO), &mode, &inner),
+            ctl_progress_mode_from_text(mode_text ? mode_text : "auto", can_draw(), &mode, &inner),
             &inner);
     if (!st)
         st = put_open_input(&put, err);

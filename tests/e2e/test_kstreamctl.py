@@ -433,6 +433,78 @@ def on_terminal(ctl, *words, typed=b""):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode().replace("\r\n", "\n")
 
 
+def progress_on_terminal(ctl, broker, term):
+    """What put shows on a terminal of 50 columns until it gives a killed broker up."""
+    import fcntl, termios
+    terminal, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
+    ctl.environment["TERM"] = term
+    put = ctl.start("put", "clicks", "--retry-seconds", "1", "-o", "none", stdin=subprocess.PIPE, stderr=slave)
+    os.close(slave)
+    put.stdin.write(b"line\n")
+    put.stdin.flush()
+    shown = b""
+    if term != "dumb":  # plain has nothing to say for 10 seconds
+        while b"1 records" not in shown:
+            shown += os.read(terminal, 65536)
+    else:
+        wait_until(lambda: ctl("tail", "clicks", "--no-follow", "-o", "text") == "line\n", "the line is stored")
+    broker.kill()
+    put.stdin.write(b"another\n")
+    put.stdin.close()
+    try:
+        while True:
+            shown += os.read(terminal, 65536)
+    except OSError:
+        pass
+    os.close(terminal)
+    assert put.wait(DEADLINE_S) in (7, 8), shown
+    return shown.decode()
+
+
+def test_a_bar_stays_on_its_line_and_needs_a_terminal_that_can(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    pictures = progress_on_terminal(ctl, broker, "xterm").split("\r\033[K")
+    assert pictures[0] == "" and "(code=" in pictures[-1], pictures
+    bars = pictures[1:-1]
+    assert any("waiting for" in bar for bar in bars), bars
+    assert all(len(bar) < 50 and "\n" not in bar for bar in bars), bars
+    broker = Broker(scratch, data_dir=os.path.join(scratch, "other"))
+    ctl = Ctl(broker.addresses["native"])
+    ctl("create-stream", "clicks")
+    shown = progress_on_terminal(ctl, broker, "dumb")
+    assert "\033" not in shown and "waiting for the broker" in shown, shown
+
+
+def test_put_accounts_for_the_lines_before_a_read_error(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    # A terminal whose other end hangs up: reading gives a line, then EIO.
+    terminal, slave = pty.openpty()
+    put = ctl.start("put", "clicks", "--progress", "none", stdin=slave)
+    os.close(slave)
+    os.write(terminal, b"a line\n")
+    wait_until(lambda: ctl("tail", "clicks", "--no-follow", "-o", "text") == "a line\n", "the line is stored")
+    os.close(terminal)
+    out, err = put.communicate(timeout=DEADLINE_S)
+    assert json.loads(out)["records"] == 1, (out, err)
+    assert put.returncode == 0 and err == b"" or put.returncode == 1 and b"cannot read the input" in err, err
+    process = ctl.start("put", "clicks", "/proc/self/mem", "--progress", "none")
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1 and b"cannot read the input" in err and json.loads(out)["records"] == 0, (out, err)
+    broker.stop()
+
+
+def test_tail_shows_a_terminal_nothing_that_could_upset_it(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks")
+    ctl("put-record", "clicks", "--partition-key", "k\033[2J", "--data", "d\033[2J")
+    code, shown = on_terminal(ctl, "tail", "clicks", "--no-follow")
+    assert code == 0 and "\033" not in shown and base64.b64encode(b"k\033[2J").decode() in shown, shown
+    broker.stop()
+
+
 def test_on_a_terminal_results_are_tables_and_deleting_asks(scratch):
     broker, ctl = begin(scratch)
     ctl("create-stream", "clicks")
@@ -459,4 +531,6 @@ run_tests(test_the_users_own_lines_work_word_for_word, test_every_verb_honours_e
           test_put_and_tail_go_on_after_sigkill_of_the_broker,
           test_put_gives_up_after_its_time, test_tail_reads_from_any_place,
           test_tail_follows_until_it_is_stopped_or_nobody_reads, test_results_that_cannot_be_written_are_errors,
+          test_a_bar_stays_on_its_line_and_needs_a_terminal_that_can,
+          test_put_accounts_for_the_lines_before_a_read_error, test_tail_shows_a_terminal_nothing_that_could_upset_it,
           test_on_a_terminal_results_are_tables_and_deleting_asks)
