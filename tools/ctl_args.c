@@ -1,5 +1,7 @@
 #include "tools/ctl_args.h"
 
+#include "base/bytes.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -334,6 +336,25 @@ static enum ks_status check_needs(const struct ctl_args *args, struct ks_error *
     return KS_OK;
 }
 
+/* Any bytes may be data, part of a path or a separator; all else are texts of the protocol. */
+static bool is_any_bytes(enum ctl_option_id option)
+{
+    return option == CTL_DATA || option == CTL_ENDPOINT || option == CTL_FORMAT ||
+           option == CTL_KEY_FIELD || option == CTL_DATA_FIELD;
+}
+
+static enum ks_status check_texts(const struct ctl_args *args, struct ks_error *err)
+{
+    for (int i = 0; i < CTL_OPTION_COUNT; i++) {
+        const char *value = args->values[i];
+        if (value && !is_any_bytes((enum ctl_option_id)i) &&
+            !ks_view_is_utf8(ks_view_of_text(value)))
+            return ks_fail(
+                err, KS_USAGE, 0, "the value of '--%s' is not UTF-8", option_rows[i].name);
+    }
+    return KS_OK;
+}
+
 /* `help VERB`, `help`. */
 static enum ks_status parse_help(const char *name, struct ctl_args *args, struct ks_error *err)
 {
@@ -371,7 +392,9 @@ enum ks_status ctl_args_parse(
     if (ctl_args_has(out_args, CTL_HELP) || ctl_args_has(out_args, CTL_VERSION))
         return KS_OK;
     st = take_operands(argc - at, argv + at, out_args, err);
-    return st ? st : check_needs(out_args, err);
+    if (!st)
+        st = check_needs(out_args, err);
+    return st ? st : check_texts(out_args, err);
 }
 
 enum ks_status ctl_args_number(const struct ctl_args *args, enum ctl_option_id option,

@@ -152,6 +152,8 @@ def test_errors_have_a_form_a_hint_and_a_code(scratch):
             ("exclude each other", "put", "clicks", "--key", "a", "--key-field", "1"),
             ("cannot open", "put", "clicks", "/nowhere/file"), ("is a directory", "put", "clicks", "/"),
             ("'%x' is unknown", "tail", "clicks", "--format", "%x"), ("not a time", "tail", "clicks", "--from", "x"),
+            ("'--stream-name' is not UTF-8", "describe-stream", b"\xff"),
+            ("'--key' is not UTF-8", "put", "clicks", "--key", b"\xff"),
             ("endpoint", "list-streams", "--endpoint", "host:port:x")):
         err = ctl.fails(2, text, *words)
         assert "\nhint: " in err, err
