@@ -159,15 +159,39 @@ static void batch_give_up(struct producer_batch *batch, enum ks_status status, c
     producer_shard_new_identity(shard);
 }
 
+/* The batch before it that still waits under the same producer id; NULL: there is none. */
+static struct producer_batch *batch_predecessor(struct producer_batch *batch)
+{
+    struct producer_batch *found = NULL;
+    KS_LIST_FOR_EACH(node, &batch->shard->batches)
+    {
+        struct producer_batch *earlier = KS_CONTAINER_OF(node, struct producer_batch, node);
+        if (earlier == batch)
+            break;
+        if (earlier->producer_id == batch->producer_id)
+            found = earlier;
+    }
+    return found;
+}
+
 static void batch_unknown(struct producer_batch *batch, const char *text)
 {
-    if (batch->is_maybe_stored)
+    struct producer_batch *earlier = batch_predecessor(batch);
+    if (earlier) {
+        /*
+         * The broker may not know the producer because its first batch has yet to be stored: sent
+         * again behind that one. Behind a batch that is certainly not stored nothing is.
+         */
+        if (!earlier->is_maybe_stored && !earlier->is_in_flight)
+            batch->is_maybe_stored = false;
+    } else if (batch->is_maybe_stored) {
         batch_give_up(batch, KS_PRODUCER_UNKNOWN, text);
-    else if (batch->producer_id != batch->shard->producer_id)
+    } else if (batch->producer_id != batch->shard->producer_id) {
         batch->producer_id = 0;
-    else
+    } else {
         /* Never stored, and the broker has forgotten this producer: a new one may go on. */
         producer_shard_new_identity(batch->shard);
+    }
 }
 
 static void batch_gap(struct producer_batch *batch, uint64_t expected, const char *text)
@@ -350,9 +374,6 @@ static bool batch_may_go(const struct producer_batch *batch)
     if (!batch_is_due(batch) || shard->in_flight >= p->options.in_flight_max ||
         !producer_has_credit(p, batch->records.bytes))
         return false;
-    /* A closed shard is only asked about what it may have. */
-    if (!shard->is_open && !batch->is_maybe_stored)
-        return false;
     /* Two identities in flight at once could overtake each other. */
     uint64_t producer_id = batch->producer_id ? batch->producer_id : shard->producer_id;
     return shard->in_flight == 0 || shard->in_flight_producer_id == producer_id;
@@ -379,7 +400,8 @@ static void shard_send(struct producer_shard *shard)
     KS_LIST_FOR_EACH(node, &shard->batches)
     {
         struct producer_batch *batch = KS_CONTAINER_OF(node, struct producer_batch, node);
-        if (batch->is_in_flight)
+        /* A closed shard is only asked about what it may have; the rest waits for its children. */
+        if (batch->is_in_flight || (!shard->is_open && !batch->is_maybe_stored))
             continue;
         if (!batch_may_go(batch))
             return;

@@ -1,0 +1,838 @@
+#include "tests/unit/client/fake_broker.h"
+
+#include "base/alloc.h"
+#include "base/prng.h"
+#include "proto/api.pb-c.h"
+#include "proto/arena.h"
+#include "proto/batch.h"
+#include "proto/frame.h"
+#include "proto/hash_range.h"
+#include "proto/sequence.h"
+#include "proto/wire.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CONNECTIONS_MAX 16
+#define PLANS_MAX 64
+#define OPS_MAX 64
+#define RECORDS_PER_ANSWER 100
+#define STREAM_ID "fakeStreamFake000000-001"
+
+struct fake_record {
+    char *key;
+    char *data;
+};
+
+/* One accepted batch of an idempotent producer. */
+struct fake_batch {
+    uint64_t producer_id;
+    uint64_t sequence;
+    uint32_t count;
+    uint32_t body_crc;
+    uint64_t first;
+};
+
+struct fake_shard {
+    struct ks_hash_range range;
+    bool is_open;
+    struct fake_record *records;
+    size_t count;
+    struct fake_batch *batches;
+    size_t batch_count;
+};
+
+struct fake_plan {
+    enum ks_op op;
+    uint32_t at; /* number of the request, counted from the start */
+    enum fake_fault fault;
+};
+
+struct fake_connection {
+    int fd; /* -1: free */
+    struct ks_buf in;
+};
+
+struct fake_broker {
+    pthread_t thread;
+    pthread_mutex_t mu; /* guards all below but the connections */
+    int listener;
+    int wake[2];
+    char endpoint[32];
+    bool must_stop;
+    bool is_away;
+    uint64_t epoch;
+    struct fake_shard shards[FAKE_SHARDS_MAX];
+    uint32_t shard_count;
+    struct fake_plan plans[PLANS_MAX];
+    uint32_t plan_count;
+    uint32_t requests[OPS_MAX];
+    enum ks_status error_status;
+    struct ks_prng prng;
+    uint32_t misbehave_percent;
+    uint32_t put_credit_bytes;
+    struct fake_connection connections[CONNECTIONS_MAX]; /* of the thread */
+};
+
+/* The request at hand and what becomes of it. */
+struct fake_request {
+    struct fake_broker *broker;
+    struct ks_request_view view;
+    enum fake_fault fault;
+    struct ks_arena arena;
+    struct ks_buf out; /* the frame of the answer */
+};
+
+/* ---- answers ---- */
+
+static void answer(struct fake_request *request, uint32_t op, const ProtobufCMessage *message)
+{
+    struct ks_response_head head = {.request_id = request->view.request_id,
+        .put_credit_bytes = request->broker->put_credit_bytes,
+        .op = op};
+    ck_assert_int_eq(ks_response_append(&request->out, &head, message), KS_OK);
+}
+
+static void answer_error(struct fake_request *request, enum ks_status status, uint64_t expected,
+    Kstream__DescribeRoutingResponse *routing)
+{
+    Kstream__Error error = KSTREAM__ERROR__INIT;
+    char text[64];
+    snprintf(text, sizeof text, "the fake broker says %s", ks_status_name(status));
+    error.status = (uint32_t)status;
+    error.message = text;
+    error.has_expected_producer_sequence = expected > 0;
+    error.expected_producer_sequence = expected;
+    error.routing = routing;
+    answer(request, KS_OP_ERROR, &error.base);
+}
+
+static ProtobufCMessage *unpack(struct fake_request *request)
+{
+    const struct ks_operation *operation = ks_operation_by_number(request->view.op);
+    ck_assert_ptr_nonnull(operation);
+    ProtobufCMessage *message =
+        ks_arena_unpack(&request->arena, operation->request, request->view.message);
+    ck_assert_ptr_nonnull(message);
+    return message;
+}
+
+/* ---- routing ---- */
+
+static Kstream__DescribeRoutingResponse *routing_make(struct fake_request *request)
+{
+    struct fake_broker *broker = request->broker;
+    Kstream__DescribeRoutingResponse *routing = ks_arena_zalloc(&request->arena, sizeof *routing);
+    Kstream__RoutingShard *list = ks_arena_zalloc(&request->arena, FAKE_SHARDS_MAX * sizeof *list);
+    kstream__describe_routing_response__init(routing);
+    Kstream__RoutingShard **sorted =
+        ks_arena_zalloc(&request->arena, FAKE_SHARDS_MAX * sizeof *sorted);
+    routing->shards = sorted;
+    /* Open ones by their first key: a new shard is put in its place. */
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        const struct fake_shard *shard = &broker->shards[i];
+        if (!shard->is_open)
+            continue;
+        size_t at = routing->n_shards++;
+        for (;
+             at > 0 && broker->shards[sorted[at - 1]->shard_index].range.first > shard->range.first;
+             at--)
+            sorted[at] = sorted[at - 1];
+        kstream__routing_shard__init(&list[i]);
+        list[i].shard_index = i;
+        list[i].log_id = i + 1;
+        list[i].created_unix_s = FAKE_CREATED_UNIX_S;
+        uint8_t *keys = ks_arena_alloc(&request->arena, 32);
+        ks_u128_store_be(keys, shard->range.first);
+        ks_u128_store_be(keys + 16, shard->range.last);
+        list[i].first_hash_key = (ProtobufCBinaryData){.len = 16, .data = keys};
+        list[i].last_hash_key = (ProtobufCBinaryData){.len = 16, .data = keys + 16};
+        sorted[at] = &list[i];
+    }
+    routing->stream_name = ks_arena_strdup(&request->arena, "clicks");
+    routing->stream_id = ks_arena_strdup(&request->arena, STREAM_ID);
+    routing->stream_status = ks_arena_strdup(&request->arena, "ACTIVE");
+    routing->routing_epoch = broker->epoch;
+    routing->record_bytes_max = KS_RECORD_BYTES_DEFAULT;
+    return routing;
+}
+
+/* The last open shard becomes two. */
+static void split(struct fake_broker *broker)
+{
+    uint32_t parent = broker->shard_count - 1;
+    if (broker->shard_count + 2 > FAKE_SHARDS_MAX)
+        return;
+    struct ks_hash_range range = broker->shards[parent].range;
+    ks_u128 middle = range.first + (range.last - range.first) / 2;
+    broker->shards[parent].is_open = false;
+    broker->shards[broker->shard_count++] =
+        (struct fake_shard){.range = {range.first, middle}, .is_open = true};
+    broker->shards[broker->shard_count++] =
+        (struct fake_shard){.range = {middle + 1, range.last}, .is_open = true};
+    broker->epoch++;
+}
+
+/* ---- puts ---- */
+
+static void shard_store(struct fake_shard *shard, struct ks_view key, struct ks_view data)
+{
+    struct fake_record *records =
+        realloc(shard->records, (shard->count + 1) * sizeof *shard->records);
+    ck_assert_ptr_nonnull(records);
+    shard->records = records;
+    records[shard->count].key = strndup((const char *)key.data, key.bytes);
+    records[shard->count].data = strndup((const char *)data.data, data.bytes);
+    shard->count++;
+}
+
+static const struct fake_batch *shard_known(
+    const struct fake_shard *shard, uint64_t producer_id, uint64_t sequence)
+{
+    for (size_t i = 0; i < shard->batch_count; i++)
+        if (shard->batches[i].producer_id == producer_id && shard->batches[i].sequence == sequence)
+            return &shard->batches[i];
+    return NULL;
+}
+
+static uint64_t shard_last_sequence(const struct fake_shard *shard, uint64_t producer_id)
+{
+    uint64_t last = 0;
+    for (size_t i = 0; i < shard->batch_count; i++)
+        if (shard->batches[i].producer_id == producer_id)
+            last = ks_max_u64(last, shard->batches[i].sequence);
+    return last;
+}
+
+static void answer_put(
+    struct fake_request *request, uint32_t index, uint64_t first, uint32_t count, bool is_duplicate)
+{
+    Kstream__ShardPutResult result = KSTREAM__SHARD_PUT_RESULT__INIT;
+    result.shard_index = index;
+    result.first_sequence = first;
+    result.record_count = count;
+    result.arrival_unix_ms = FAKE_NOW_UNIX_MS;
+    result.created_unix_s = FAKE_CREATED_UNIX_S;
+    result.has_is_duplicate = is_duplicate;
+    result.is_duplicate = is_duplicate;
+    Kstream__ShardPutResult *parts[1] = {&result};
+    Kstream__PutRecordsResponse response = KSTREAM__PUT_RECORDS_RESPONSE__INIT;
+    response.n_parts = 1;
+    response.parts = parts;
+    answer(request, KS_OP_PUT_RECORDS, &response.base);
+}
+
+/* The rules of DESIGN 8; KS_OK when the batch is to be stored. */
+static enum ks_status put_judge(const struct fake_shard *shard, const Kstream__ShardPut *put)
+{
+    uint64_t last = shard_last_sequence(shard, put->producer_id);
+    if (!shard->is_open)
+        return last == 0 && !put->is_first ? KS_PRODUCER_UNKNOWN : KS_SHARD_CLOSED;
+    if (last == 0 && !put->is_first)
+        return KS_PRODUCER_UNKNOWN;
+    if (last > 0 && put->producer_sequence <= last)
+        return KS_PRODUCER_UNKNOWN;
+    if (last > 0 && put->producer_sequence > last + 1)
+        return KS_PRODUCER_GAP;
+    return KS_OK;
+}
+
+static void put_store(struct fake_request *request, struct fake_shard *shard,
+    const Kstream__ShardPut *put, uint32_t body_crc)
+{
+    uint64_t first = shard->count + 1;
+    struct ks_record_walk walk;
+    struct ks_record_view record;
+    ks_record_walk_init(&walk, ks_view_of(put->records.data, put->records.len));
+    while (ks_record_walk_next(&walk, &record) == KS_OK)
+        shard_store(shard, record.key, record.data);
+    struct fake_batch *batches =
+        realloc(shard->batches, (shard->batch_count + 1) * sizeof *shard->batches);
+    ck_assert_ptr_nonnull(batches);
+    shard->batches = batches;
+    batches[shard->batch_count++] = (struct fake_batch){.producer_id = put->producer_id,
+        .sequence = put->producer_sequence,
+        .count = put->record_count,
+        .body_crc = body_crc,
+        .first = first};
+    answer_put(request, put->shard_index, first, put->record_count, false);
+}
+
+static void do_put_routed(struct fake_request *request, const Kstream__PutRecordsRequest *message)
+{
+    struct fake_broker *broker = request->broker;
+    ck_assert_uint_eq(message->n_shard_puts, 1);
+    const Kstream__ShardPut *put = message->shard_puts[0];
+    ck_assert_str_eq(message->stream_id, STREAM_ID);
+    ck_assert_uint_lt(put->shard_index, broker->shard_count);
+    struct fake_shard *shard = &broker->shards[put->shard_index];
+    uint32_t body_crc = 0;
+    struct ks_record_limits limits = {KS_RECORD_BYTES_DEFAULT, KS_PUT_ROUTED_RECORDS_MAX};
+    ck_assert_int_eq(ks_records_validate(ks_view_of(put->records.data, put->records.len),
+                         put->record_count, &limits, &body_crc, NULL),
+        KS_OK);
+    if (message->routing_epoch != broker->epoch) {
+        answer_error(request, KS_ROUTING_CHANGED, 0, routing_make(request));
+        return;
+    }
+    const struct fake_batch *known = shard_known(shard, put->producer_id, put->producer_sequence);
+    if (known) {
+        /* Repeated unchanged, or the client has broken its promise. */
+        ck_assert_uint_eq(known->count, put->record_count);
+        ck_assert_uint_eq(known->body_crc, body_crc);
+        answer_put(request, put->shard_index, known->first, known->count, true);
+        return;
+    }
+    enum ks_status st = put_judge(shard, put);
+    if (st == KS_OK)
+        put_store(request, shard, put, body_crc);
+    else
+        answer_error(request, st, shard_last_sequence(shard, put->producer_id) + 1, NULL);
+}
+
+/* The plain form: everything goes to shard 0, but a key that starts with '!' is throttled. */
+static void do_put_plain(struct fake_request *request, const Kstream__PutRecordsRequest *message)
+{
+    Kstream__Error error = KSTREAM__ERROR__INIT;
+    error.status = KS_THROTTLED;
+    error.message = ks_arena_strdup(&request->arena, "too fast");
+    Kstream__ShardPutResult good = KSTREAM__SHARD_PUT_RESULT__INIT;
+    Kstream__ShardPutResult bad = KSTREAM__SHARD_PUT_RESULT__INIT;
+    good.first_sequence = request->broker->shards[0].count + 1;
+    good.arrival_unix_ms = FAKE_NOW_UNIX_MS;
+    good.created_unix_s = FAKE_CREATED_UNIX_S;
+    bad.error = &error;
+    bad.shard_index = 1;
+    Kstream__ShardPutResult *parts[2] = {&good, &bad};
+    Kstream__PutRecordsResponse response = KSTREAM__PUT_RECORDS_RESPONSE__INIT;
+    response.n_parts = 2;
+    response.parts = parts;
+    response.n_record_parts = message->n_records;
+    response.record_parts = ks_arena_zalloc(&request->arena, message->n_records * sizeof(uint32_t));
+    for (size_t i = 0; i < message->n_records; i++) {
+        const Kstream__PutRecordsRequestEntry *entry = message->records[i];
+        bool is_bad = entry->partition_key[0] == '!';
+        response.record_parts[i] = is_bad;
+        response.failed_record_count += is_bad;
+        bad.record_count += is_bad;
+        good.record_count += !is_bad;
+        if (!is_bad)
+            shard_store(&request->broker->shards[0], ks_view_of_text(entry->partition_key),
+                ks_view_of(entry->data.data, entry->data.len));
+    }
+    answer(request, KS_OP_PUT_RECORDS, &response.base);
+}
+
+static void do_put_record(struct fake_request *request)
+{
+    const Kstream__PutRecordRequest *message = (const void *)unpack(request);
+    struct fake_shard *shard = &request->broker->shards[0];
+    shard_store(shard, ks_view_of_text(message->partition_key),
+        ks_view_of(message->data.data, message->data.len));
+    Kstream__PutRecordResponse response = KSTREAM__PUT_RECORD_RESPONSE__INIT;
+    char text[KS_SEQUENCE_TEXT_BYTES];
+    char shard_id[KS_SHARD_ID_TEXT_BYTES];
+    struct ks_sequence_number number = {
+        .created_unix_s = FAKE_CREATED_UNIX_S, .ordinal = shard->count};
+    ks_sequence_to_text(&number, text);
+    ks_shard_id_to_text(0, shard_id);
+    response.shard_id = shard_id;
+    response.sequence_number = text;
+    response.sequence = shard->count;
+    response.arrival_unix_ms = FAKE_NOW_UNIX_MS;
+    answer(request, KS_OP_PUT_RECORD, &response.base);
+}
+
+/* ---- reads: an iterator is "SHARD:ORDINAL" ---- */
+
+static void do_get_iterator(struct fake_request *request)
+{
+    const Kstream__GetShardIteratorRequest *message = (const void *)unpack(request);
+    uint32_t index = 0;
+    ck_assert_int_eq(ks_shard_id_from_text(ks_view_of_text(message->shard_id), &index), KS_OK);
+    if (index >= request->broker->shard_count) {
+        answer_error(request, KS_NOT_FOUND, 0, NULL);
+        return;
+    }
+    uint64_t ordinal = 1;
+    const char *type = message->shard_iterator_type;
+    if (strcmp(type, "LATEST") == 0)
+        ordinal = request->broker->shards[index].count + 1;
+    if (strstr(type, "SEQUENCE_NUMBER")) {
+        struct ks_sequence_number number;
+        ck_assert_int_eq(
+            ks_sequence_from_text(ks_view_of_text(message->starting_sequence_number), &number),
+            KS_OK);
+        ordinal = number.ordinal + (strcmp(type, "AFTER_SEQUENCE_NUMBER") == 0);
+    }
+    char text[64];
+    snprintf(text, sizeof text, "%u:%llu", index, (unsigned long long)ordinal);
+    Kstream__GetShardIteratorResponse response = KSTREAM__GET_SHARD_ITERATOR_RESPONSE__INIT;
+    response.shard_iterator = text;
+    answer(request, KS_OP_GET_SHARD_ITERATOR, &response.base);
+}
+
+/* count records from ordinal on as one stored batch. */
+static void batch_append(
+    struct ks_buf *to, const struct fake_shard *shard, uint64_t ordinal, size_t count)
+{
+    struct ks_buf records;
+    ks_buf_init(&records, KS_BATCH_RECORDS_BYTES_MAX);
+    uint32_t body_crc = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct fake_record *from = &shard->records[ordinal - 1 + i];
+        struct ks_record record = {
+            .key = ks_view_of_text(from->key), .data = ks_view_of_text(from->data)};
+        size_t bytes = ks_record_encoded_bytes(record.key.bytes, record.data.bytes, false);
+        ck_assert(ks_buf_reserve(&records, bytes));
+        body_crc =
+            ks_body_crc_extend(body_crc, ks_record_encode(&record, records.data + records.bytes));
+        records.bytes += bytes;
+    }
+    struct ks_batch_header header = {.log_id = 1,
+        .first_sequence = ordinal,
+        .arrival_unix_ms = FAKE_NOW_UNIX_MS,
+        .record_count = (uint32_t)count,
+        .records_bytes = (uint32_t)records.bytes,
+        .body_crc = body_crc,
+        .kind = KS_BATCH_DATA};
+    uint8_t prefix[KS_BATCH_PREFIX_BYTES_MAX];
+    size_t prefix_bytes = ks_batch_encode_prefix(&header, prefix);
+    ck_assert(ks_buf_append(to, prefix, prefix_bytes));
+    ck_assert(ks_buf_append(to, records.data, records.bytes));
+    ks_buf_fini(&records);
+}
+
+static void do_get_records(struct fake_request *request)
+{
+    const Kstream__GetRecordsRequest *message = (const void *)unpack(request);
+    char *rest = NULL;
+    unsigned long index = strtoul(message->shard_iterator, &rest, 10);
+    uint64_t ordinal = strtoull(rest + 1, NULL, 10);
+    struct fake_shard *shard = &request->broker->shards[index];
+    size_t left = shard->count + 1 - ordinal;
+    size_t count = KS_MIN(left, (size_t)RECORDS_PER_ANSWER);
+    if (message->has_limit)
+        count = KS_MIN(count, (size_t)message->limit);
+    if (request->fault == FAKE_NOTHING_YET)
+        count = 0;
+    struct ks_buf body;
+    struct ks_buf segment;
+    ks_buf_init(&body, KS_FRAME_BYTES_MAX);
+    ks_buf_init(&segment, KS_FRAME_BYTES_MAX);
+    if (count > 0)
+        batch_append(&segment, shard, ordinal, count);
+    if (count > 0 && request->fault == FAKE_DAMAGE_RECORD)
+        segment.data[segment.bytes - 1] ^= 1;
+    char text[64];
+    int text_bytes =
+        snprintf(text, sizeof text, "%lu:%llu", index, (unsigned long long)(ordinal + count));
+    uint8_t head[256];
+    uint8_t *at = head;
+    if (shard->is_open || count < left) {
+        at = ks_wire_put_length(at, 1, (size_t)text_bytes);
+        memcpy(at, text, (size_t)text_bytes);
+        at += text_bytes;
+    }
+    at = ks_wire_put_varint(at, 2, left - count);
+    at = ks_wire_put_varint(at, 4, index);
+    at = ks_wire_put_varint(at, 5, FAKE_CREATED_UNIX_S);
+    at = ks_wire_put_varint(at, 6, 0);
+    at = ks_wire_put_varint(at, 7, count);
+    if (count > 0)
+        at = ks_wire_put_length(at, 15, segment.bytes);
+    ck_assert(ks_buf_append(&body, head, (size_t)(at - head)));
+    ck_assert(segment.bytes == 0 || ks_buf_append(&body, segment.data, segment.bytes));
+    struct ks_response_head response = {
+        .request_id = request->view.request_id, .op = KS_OP_GET_RECORDS};
+    uint8_t prefix[KS_FRAME_PREFIX_BYTES_MAX];
+    size_t prefix_bytes = ks_response_encode_prefix(&response, body.bytes, prefix);
+    ck_assert(ks_buf_append(&request->out, prefix, prefix_bytes));
+    ck_assert(ks_buf_append(&request->out, body.data, body.bytes));
+    ks_buf_fini(&body);
+    ks_buf_fini(&segment);
+}
+
+/* ---- requests ---- */
+
+static void do_ping(struct fake_request *request)
+{
+    Kstream__PingResponse response = KSTREAM__PING_RESPONSE__INIT;
+    response.version = ks_arena_strdup(&request->arena, "0.0.0-fake");
+    response.region = ks_arena_strdup(&request->arena, "us-east-1");
+    response.account_id = ks_arena_strdup(&request->arena, "000000000000");
+    response.server_unix_ms = FAKE_NOW_UNIX_MS;
+    response.frame_bytes_max = KS_FRAME_BYTES_MAX;
+    answer(request, KS_OP_PING, &response.base);
+}
+
+static void do_request(struct fake_request *request)
+{
+    switch ((enum ks_op)request->view.op) {
+    case KS_OP_PING:
+        do_ping(request);
+        return;
+    case KS_OP_DESCRIBE_ROUTING:
+        answer(request, KS_OP_DESCRIBE_ROUTING, &routing_make(request)->base);
+        return;
+    case KS_OP_PUT_RECORD:
+        do_put_record(request);
+        return;
+    case KS_OP_PUT_RECORDS: {
+        const Kstream__PutRecordsRequest *message = (const void *)unpack(request);
+        if (message->n_shard_puts > 0)
+            do_put_routed(request, message);
+        else
+            do_put_plain(request, message);
+        return;
+    }
+    case KS_OP_GET_SHARD_ITERATOR:
+        do_get_iterator(request);
+        return;
+    case KS_OP_GET_RECORDS:
+        do_get_records(request);
+        return;
+    case KS_OP_RESUME_PRODUCER:
+    case KS_OP_CREATE_STREAM:
+    case KS_OP_DELETE_STREAM:
+    case KS_OP_DESCRIBE_STREAM:
+    case KS_OP_DESCRIBE_STREAM_SUMMARY:
+    case KS_OP_LIST_STREAMS:
+    case KS_OP_LIST_SHARDS:
+        break;
+    }
+    answer_error(request, KS_NOT_FOUND, 0, NULL);
+}
+
+static enum fake_fault random_fault(struct fake_broker *broker)
+{
+    static const enum fake_fault harmless[] = {FAKE_CLOSE_BEFORE, FAKE_CLOSE_AFTER,
+        FAKE_HALF_ANSWER, FAKE_GARBAGE, FAKE_WRONG_ANSWER, FAKE_ERROR, FAKE_SPLIT};
+    if (!ks_prng_chance(&broker->prng, broker->misbehave_percent, 100))
+        return FAKE_NONE;
+    return harmless[ks_prng_below(&broker->prng, KS_COUNT_OF(harmless))];
+}
+
+static enum fake_fault choose_fault(struct fake_broker *broker, uint32_t op)
+{
+    ck_assert_uint_lt(op, OPS_MAX);
+    uint32_t number = ++broker->requests[op];
+    for (uint32_t i = 0; i < broker->plan_count; i++)
+        if ((uint32_t)broker->plans[i].op == op && broker->plans[i].at == number)
+            return broker->plans[i].fault;
+    if (op == KS_OP_PUT_RECORDS && broker->misbehave_percent > 0)
+        return random_fault(broker);
+    return FAKE_NONE;
+}
+
+static bool send_all(int fd, const uint8_t *data, size_t bytes)
+{
+    while (bytes > 0) {
+        ssize_t n = send(fd, data, bytes, MSG_NOSIGNAL);
+        if (n <= 0)
+            return false;
+        data += n;
+        bytes -= (size_t)n;
+    }
+    return true;
+}
+
+/* Sends what the fault makes of the answer. False: the connection ends. */
+static bool request_finish(struct fake_request *request, int fd)
+{
+    static const uint8_t garbage[] = {0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff};
+    switch (request->fault) {
+    case FAKE_CLOSE_AFTER:
+        return false;
+    case FAKE_HALF_ANSWER:
+        send_all(fd, request->out.data, request->out.bytes / 2);
+        return false;
+    case FAKE_GARBAGE:
+        return send_all(fd, garbage, sizeof garbage);
+    case FAKE_WRONG_ANSWER:
+        request->out.bytes = 0;
+        do_ping(request);
+        return send_all(fd, request->out.data, request->out.bytes);
+    case FAKE_SILENCE:
+        return true;
+    case FAKE_NONE:
+    case FAKE_CLOSE_BEFORE:
+    case FAKE_ERROR:
+    case FAKE_SPLIT:
+    case FAKE_FORGET:
+    case FAKE_DAMAGE_RECORD:
+    case FAKE_NOTHING_YET:
+        break;
+    }
+    return send_all(fd, request->out.data, request->out.bytes);
+}
+
+static bool handle(struct fake_broker *broker, int fd, struct ks_view body)
+{
+    struct fake_request request = {.broker = broker};
+    ck_assert_int_eq(ks_request_peek(body, &request.view, NULL), KS_OK);
+    request.fault = choose_fault(broker, request.view.op);
+    if (request.fault == FAKE_CLOSE_BEFORE)
+        return false;
+    ks_arena_init(&request.arena, 64u << 20);
+    ks_buf_init(&request.out, 64u << 20);
+    if (request.fault == FAKE_SPLIT)
+        split(broker);
+    for (uint32_t i = 0; request.fault == FAKE_FORGET && i < broker->shard_count; i++)
+        broker->shards[i].batch_count = 0;
+    if (request.fault == FAKE_ERROR)
+        answer_error(&request, broker->error_status, 0, NULL);
+    else
+        do_request(&request);
+    bool goes_on = request_finish(&request, fd);
+    ks_buf_fini(&request.out);
+    ks_arena_fini(&request.arena);
+    return goes_on;
+}
+
+/* ---- the thread ---- */
+
+static void connection_close(struct fake_connection *connection)
+{
+    if (connection->fd >= 0)
+        close(connection->fd);
+    connection->fd = -1;
+    ks_buf_fini(&connection->in);
+}
+
+static bool connection_read(struct fake_broker *broker, struct fake_connection *connection)
+{
+    struct ks_buf *in = &connection->in;
+    if (!ks_buf_reserve(in, 256u << 10))
+        return false;
+    ssize_t n = recv(connection->fd, in->data + in->bytes, 256u << 10, 0);
+    if (n <= 0)
+        return false;
+    in->bytes += (size_t)n;
+    for (;;) {
+        struct ks_frame frame;
+        ck_assert_int_eq(ks_frame_parse(ks_view_of(in->data, in->bytes), &frame, NULL), KS_OK);
+        if (!frame.is_complete)
+            return true;
+        pthread_mutex_lock(&broker->mu);
+        bool goes_on = handle(broker, connection->fd, frame.body);
+        pthread_mutex_unlock(&broker->mu);
+        if (!goes_on)
+            return false;
+        in->bytes -= frame.frame_bytes;
+        memmove(in->data, in->data + frame.frame_bytes, in->bytes);
+    }
+}
+
+static void take_connection(struct fake_broker *broker, bool is_away)
+{
+    int fd = accept(broker->listener, NULL, NULL);
+    for (size_t i = 0; fd >= 0 && !is_away && i < CONNECTIONS_MAX; i++)
+        if (broker->connections[i].fd < 0) {
+            broker->connections[i].fd = fd;
+            ks_buf_init(&broker->connections[i].in, 64u << 20);
+            return;
+        }
+    if (fd >= 0)
+        close(fd);
+}
+
+static void *fake_broker_main(void *arg)
+{
+    struct fake_broker *broker = arg;
+    for (;;) {
+        struct pollfd fds[CONNECTIONS_MAX + 2] = {
+            {.fd = broker->wake[0], .events = POLLIN}, {.fd = broker->listener, .events = POLLIN}};
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+            fds[i + 2] = (struct pollfd){.fd = broker->connections[i].fd, .events = POLLIN};
+        poll(fds, CONNECTIONS_MAX + 2, -1);
+        pthread_mutex_lock(&broker->mu);
+        bool must_stop = broker->must_stop;
+        bool is_away = broker->is_away;
+        pthread_mutex_unlock(&broker->mu);
+        char byte;
+        if (fds[0].revents)
+            KS_IGNORE(read(broker->wake[0], &byte, 1), "only wakes");
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+            struct fake_connection *connection = &broker->connections[i];
+            if (connection->fd >= 0 &&
+                (must_stop || is_away ||
+                    (fds[i + 2].revents && !connection_read(broker, connection))))
+                connection_close(connection);
+        }
+        if (must_stop)
+            return NULL;
+        if (fds[1].revents)
+            take_connection(broker, is_away);
+    }
+}
+
+/* ---- what tests call ---- */
+
+struct fake_broker *fake_broker_start(uint32_t shards)
+{
+    struct fake_broker *broker = calloc(1, sizeof *broker);
+    ck_assert_ptr_nonnull(broker);
+    pthread_mutex_init(&broker->mu, NULL);
+    broker->epoch = 1;
+    broker->shard_count = shards;
+    broker->put_credit_bytes = 16u << 20;
+    broker->error_status = KS_THROTTLED;
+    for (uint32_t i = 0; i < shards; i++)
+        broker->shards[i] =
+            (struct fake_shard){.range = ks_hash_range_initial(shards, i), .is_open = true};
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        broker->connections[i].fd = -1;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    broker->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(broker->listener, (struct sockaddr *)&address, length), 0);
+    ck_assert_int_eq(listen(broker->listener, CONNECTIONS_MAX), 0);
+    ck_assert_int_eq(getsockname(broker->listener, (struct sockaddr *)&address, &length), 0);
+    snprintf(broker->endpoint, sizeof broker->endpoint, "127.0.0.1:%u", ntohs(address.sin_port));
+    ck_assert_int_eq(pipe(broker->wake), 0);
+    ck_assert_int_eq(pthread_create(&broker->thread, NULL, fake_broker_main, broker), 0);
+    return broker;
+}
+
+static void fake_broker_wake(struct fake_broker *broker)
+{
+    ck_assert_int_eq(write(broker->wake[1], "w", 1), 1);
+}
+
+void fake_broker_stop(struct fake_broker *broker)
+{
+    pthread_mutex_lock(&broker->mu);
+    broker->must_stop = true;
+    pthread_mutex_unlock(&broker->mu);
+    fake_broker_wake(broker);
+    pthread_join(broker->thread, NULL);
+    close(broker->listener);
+    close(broker->wake[0]);
+    close(broker->wake[1]);
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        struct fake_shard *shard = &broker->shards[i];
+        for (size_t j = 0; j < shard->count; j++) {
+            free(shard->records[j].key);
+            free(shard->records[j].data);
+        }
+        free(shard->records);
+        free(shard->batches);
+    }
+    pthread_mutex_destroy(&broker->mu);
+    free(broker);
+}
+
+const char *fake_broker_endpoint(const struct fake_broker *broker)
+{
+    return broker->endpoint;
+}
+
+void fake_broker_plan(
+    struct fake_broker *broker, enum ks_op op, uint32_t nth, enum fake_fault fault)
+{
+    pthread_mutex_lock(&broker->mu);
+    ck_assert_uint_lt(broker->plan_count, PLANS_MAX);
+    broker->plans[broker->plan_count++] =
+        (struct fake_plan){.op = op, .at = broker->requests[op] + nth, .fault = fault};
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_error_status(struct fake_broker *broker, enum ks_status status)
+{
+    pthread_mutex_lock(&broker->mu);
+    broker->error_status = status;
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_misbehave(struct fake_broker *broker, uint64_t seed, uint32_t percent)
+{
+    pthread_mutex_lock(&broker->mu);
+    ks_prng_seed(&broker->prng, seed);
+    broker->misbehave_percent = percent;
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_put_credit(struct fake_broker *broker, uint32_t bytes)
+{
+    pthread_mutex_lock(&broker->mu);
+    broker->put_credit_bytes = bytes;
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_away(struct fake_broker *broker, bool is_away)
+{
+    pthread_mutex_lock(&broker->mu);
+    broker->is_away = is_away;
+    pthread_mutex_unlock(&broker->mu);
+    fake_broker_wake(broker);
+}
+
+void fake_broker_append(
+    struct fake_broker *broker, uint32_t shard, const char *key, const char *data)
+{
+    pthread_mutex_lock(&broker->mu);
+    shard_store(&broker->shards[shard], ks_view_of_text(key), ks_view_of_text(data));
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_close_shard(struct fake_broker *broker, uint32_t shard)
+{
+    pthread_mutex_lock(&broker->mu);
+    broker->shards[shard].is_open = false;
+    pthread_mutex_unlock(&broker->mu);
+}
+
+size_t fake_broker_count(struct fake_broker *broker, uint32_t shard)
+{
+    pthread_mutex_lock(&broker->mu);
+    size_t count = broker->shards[shard].count;
+    pthread_mutex_unlock(&broker->mu);
+    return count;
+}
+
+uint32_t fake_broker_shards(struct fake_broker *broker)
+{
+    pthread_mutex_lock(&broker->mu);
+    uint32_t count = broker->shard_count;
+    pthread_mutex_unlock(&broker->mu);
+    return count;
+}
+
+const char *fake_broker_data(struct fake_broker *broker, uint32_t shard, size_t index)
+{
+    pthread_mutex_lock(&broker->mu);
+    const char *data =
+        index < broker->shards[shard].count ? broker->shards[shard].records[index].data : "";
+    pthread_mutex_unlock(&broker->mu);
+    return data;
+}
+
+uint32_t fake_broker_requests(struct fake_broker *broker, enum ks_op op)
+{
+    pthread_mutex_lock(&broker->mu);
+    uint32_t count = broker->requests[op];
+    pthread_mutex_unlock(&broker->mu);
+    return count;
+}
+
+struct kstream_client *fake_broker_connect(struct fake_broker *broker, const char *timeout_ms)
+{
+    struct kstream_error err = KSTREAM_ERROR_INIT;
+    struct kstream_config *config = kstream_config_new();
+    struct kstream_client *client = NULL;
+    ck_assert_ptr_nonnull(config);
+    ck_assert_int_eq(
+        kstream_config_set(config, "endpoint", fake_broker_endpoint(broker), &err), KSTREAM_OK);
+    ck_assert_int_eq(
+        kstream_config_set(config, "request_timeout_ms", timeout_ms, &err), KSTREAM_OK);
+    ck_assert_int_eq(kstream_connect(config, 10000, &client, &err), KSTREAM_OK);
+    return client;
+}

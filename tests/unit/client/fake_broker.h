@@ -1,0 +1,66 @@
+/*
+ * A broker for the tests of the client: a thread on a loopback port that speaks frames, keeps
+ * streams in memory, follows the rules of idempotent producers to the letter, and misbehaves when
+ * told to. It has one stream, named "clicks".
+ */
+#ifndef KS_TESTS_UNIT_CLIENT_FAKE_BROKER_H
+#define KS_TESTS_UNIT_CLIENT_FAKE_BROKER_H
+
+#include "base/status.h"
+#include "client/kstream.h"
+#include "proto/operations.h"
+
+#define FAKE_SHARDS_MAX 8
+#define FAKE_CREATED_UNIX_S 1790000000u
+#define FAKE_NOW_UNIX_MS 1790000001000u
+
+/* What happens to a request instead of an ordinary answer. "done" means its effect took place. */
+enum fake_fault {
+    FAKE_NONE,
+    FAKE_CLOSE_BEFORE,  /* not done, connection closed */
+    FAKE_CLOSE_AFTER,   /* done, connection closed without an answer */
+    FAKE_HALF_ANSWER,   /* done, half of the answer, closed */
+    FAKE_GARBAGE,       /* done, bytes that are no message */
+    FAKE_WRONG_ANSWER,  /* done, the answer to another operation */
+    FAKE_SILENCE,       /* done, no answer at all */
+    FAKE_ERROR,         /* not done, answered with error_status */
+    FAKE_SPLIT,         /* shard 0 or the last child is split first; then as usual */
+    FAKE_FORGET,        /* the producer tables are emptied first; then as usual */
+    FAKE_DAMAGE_RECORD, /* GetRecords: one bit of the last record of the answer is flipped */
+    FAKE_NOTHING_YET    /* GetRecords: none this time, but behind */
+};
+
+struct fake_broker;
+
+/* One shard, split by the plan if there is one. */
+struct fake_broker *fake_broker_start(uint32_t shards);
+void fake_broker_stop(struct fake_broker *broker);
+const char *fake_broker_endpoint(const struct fake_broker *broker);
+
+/* The n-th request of that operation from now (1 is the next) meets the fault, once. Up to 64. */
+void fake_broker_plan(
+    struct fake_broker *broker, enum ks_op op, uint32_t nth, enum fake_fault fault);
+/* The status of FAKE_ERROR from now on. */
+void fake_broker_error_status(struct fake_broker *broker, enum ks_status status);
+/* Every put meets one of the faults that cost nothing with this probability. */
+void fake_broker_misbehave(struct fake_broker *broker, uint64_t seed, uint32_t percent);
+void fake_broker_put_credit(struct fake_broker *broker, uint32_t bytes);
+/* Closes all connections and refuses new ones, or takes them again. */
+void fake_broker_away(struct fake_broker *broker, bool is_away);
+
+/* Every batch of the next answers holds that many records at most. */
+void fake_broker_append(
+    struct fake_broker *broker, uint32_t shard, const char *key, const char *data);
+/* Closes the shard to writers: its readers get to its end. */
+void fake_broker_close_shard(struct fake_broker *broker, uint32_t shard);
+
+/* What is stored. Texts live until the broker is stopped. */
+size_t fake_broker_count(struct fake_broker *broker, uint32_t shard);
+uint32_t fake_broker_shards(struct fake_broker *broker);
+const char *fake_broker_data(struct fake_broker *broker, uint32_t shard, size_t index);
+/* Requests of that operation so far. */
+uint32_t fake_broker_requests(struct fake_broker *broker, enum ks_op op);
+
+struct kstream_client *fake_broker_connect(struct fake_broker *broker, const char *timeout_ms);
+
+#endif
