@@ -179,6 +179,17 @@ static bool producer_make_room(struct kstream_producer *p, size_t cost)
     return true;
 }
 
+/* The first record that waits: the time allowed for retries starts here, and a pause between
+ * attempts that grew while nobody wanted anything must not use it up. */
+static void producer_first_waits(struct kstream_producer *p, uint64_t now_ns)
+{
+    bool is_open = p->conn.state == CLIENT_CONN_OPEN;
+    p->trouble_since_ns = is_open || p->trouble_since_ns == 0 ? 0 : now_ns;
+    p->reconnect_backoff_ms = 0;
+    p->reconnect_not_before_ns =
+        ks_min_u64(p->reconnect_not_before_ns, now_ns + PRODUCER_BACKOFF_MS_FIRST * 1000000u);
+}
+
 static enum ks_status producer_put(struct kstream_producer *p, const struct ks_view *key,
     const struct ks_view *data, struct producer_entry *entry, struct ks_error *err)
 {
@@ -186,13 +197,8 @@ static enum ks_status producer_put(struct kstream_producer *p, const struct ks_v
     enum ks_status st = producer_hash(p, *key, &hash, err);
     if (st)
         return st;
-    if (p->memory_bytes == 0) {
-        /* The time allowed for retries starts with the first record that waits. */
-        bool is_open = p->conn.state == CLIENT_CONN_OPEN;
-        p->trouble_since_ns = is_open || p->trouble_since_ns == 0 ? 0 : entry->put_ns;
-        if (is_open)
-            p->reconnect_backoff_ms = 0;
-    }
+    if (p->memory_bytes == 0)
+        producer_first_waits(p, entry->put_ns);
     struct producer_shard *shard = producer_route(p, hash);
     st = producer_shard_append(shard, key, data, entry, err);
     if (st)

@@ -18,6 +18,7 @@
 #include "proto/hash_range.h"
 
 #define PRODUCER_IN_FLIGHT_MAX 5u /* DESIGN 8: the broker remembers that many per producer */
+#define PRODUCER_BACKOFF_MS_FIRST 10u
 #define PRODUCER_SPARE_BATCHES 8u /* emptied batches kept, so that their memory is reused */
 
 struct producer_entry {

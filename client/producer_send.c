@@ -2,7 +2,6 @@
 #include "client/producer_priv.h"
 #include "proto/sequence.h"
 
-#define BACKOFF_MS_FIRST 10u
 #define BACKOFF_MS_MAX 1000u
 /* Not more waits for the socket: what is not yet written could still be batched. */
 #define BACKLOG_BYTES_MAX (4u << 20)
@@ -16,7 +15,7 @@
  * that a thousand producers do not come back in the same millisecond. */
 static uint64_t backoff_next_ns(struct kstream_producer *p, uint32_t *backoff_ms)
 {
-    *backoff_ms = *backoff_ms ? KS_MIN(*backoff_ms * 2, BACKOFF_MS_MAX) : BACKOFF_MS_FIRST;
+    *backoff_ms = *backoff_ms ? KS_MIN(*backoff_ms * 2, BACKOFF_MS_MAX) : PRODUCER_BACKOFF_MS_FIRST;
     uint64_t half_ns = (uint64_t)*backoff_ms * 500000u;
     return client_now_ns() + half_ns + ks_prng_below(&p->jitter, half_ns);
 }

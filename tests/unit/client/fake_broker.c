@@ -189,7 +189,7 @@ static void shard_store(struct fake_shard *shard, struct ks_view key, struct ks_
     ck_assert_ptr_nonnull(records);
     shard->records = records;
     records[shard->count].key = strndup((const char *)key.data, key.bytes);
-    records[shard->count].data = strndup((const char *)data.data, data.bytes);
+    records[shard->count].data = strndup(data.bytes ? (const char *)data.data : "", data.bytes);
     shard->count++;
 }
 
