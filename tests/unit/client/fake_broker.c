@@ -1,98 +1,17 @@
 #include "tests/unit/client/fake_broker.h"
 
-#include "base/alloc.h"
-#include "base/prng.h"
-#include "proto/api.pb-c.h"
-#include "proto/arena.h"
-#include "proto/batch.h"
-#include "proto/frame.h"
-#include "proto/hash_range.h"
 #include "proto/sequence.h"
-#include "proto/wire.h"
+#include "tests/unit/client/fake_broker_priv.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONNECTIONS_MAX 16
-#define PLANS_MAX 64
-#define OPS_MAX 64
-#define RECORDS_PER_ANSWER 100
-#define STREAM_ID "fakeStreamFake000000-001"
-
-struct fake_record {
-    char *key;
-    char *data;
-};
-
-/* One accepted batch of an idempotent producer. */
-struct fake_batch {
-    uint64_t producer_id;
-    uint64_t sequence;
-    uint32_t count;
-    uint32_t body_crc;
-    uint64_t first;
-};
-
-struct fake_shard {
-    struct ks_hash_range range;
-    bool is_open;
-    struct fake_record *records;
-    size_t count;
-    struct fake_batch *batches;
-    size_t batch_count;
-};
-
-struct fake_plan {
-    enum ks_op op;
-    uint32_t at; /* number of the request, counted from the start */
-    enum fake_fault fault;
-};
-
-struct fake_connection {
-    int fd; /* -1: free */
-    struct ks_buf in;
-};
-
-struct fake_broker {
-    pthread_t thread;
-    pthread_mutex_t mu; /* guards all below but the connections */
-    int listener;
-    int wake[2];
-    char endpoint[32];
-    bool must_stop;
-    bool is_away;
-    uint64_t epoch;
-    struct fake_shard shards[FAKE_SHARDS_MAX];
-    uint32_t shard_count;
-    struct fake_plan plans[PLANS_MAX];
-    uint32_t plan_count;
-    uint32_t requests[OPS_MAX];
-    enum ks_status error_status;
-    struct ks_prng prng;
-    uint32_t misbehave_percent;
-    uint32_t put_credit_bytes;
-    struct fake_connection connections[CONNECTIONS_MAX]; /* of the thread */
-};
-
-/* The request at hand and what becomes of it. */
-struct fake_request {
-    struct fake_broker *broker;
-    struct ks_request_view view;
-    enum fake_fault fault;
-    struct ks_arena arena;
-    struct ks_buf out; /* the frame of the answer */
-};
-
 /* ---- answers ---- */
 
-static void answer(struct fake_request *request, uint32_t op, const ProtobufCMessage *message)
+void fake_answer(struct fake_request *request, uint32_t op, const ProtobufCMessage *message)
 {
     struct ks_response_head head = {.request_id = request->view.request_id,
         .put_credit_bytes = request->broker->put_credit_bytes,
@@ -100,7 +19,7 @@ static void answer(struct fake_request *request, uint32_t op, const ProtobufCMes
     ck_assert_int_eq(ks_response_append(&request->out, &head, message), KS_OK);
 }
 
-static void answer_error(struct fake_request *request, enum ks_status status, uint64_t expected,
+void fake_answer_error(struct fake_request *request, enum ks_status status, uint64_t expected,
     Kstream__DescribeRoutingResponse *routing)
 {
     Kstream__Error error = KSTREAM__ERROR__INIT;
@@ -111,10 +30,10 @@ static void answer_error(struct fake_request *request, enum ks_status status, ui
     error.has_expected_producer_sequence = expected > 0;
     error.expected_producer_sequence = expected;
     error.routing = routing;
-    answer(request, KS_OP_ERROR, &error.base);
+    fake_answer(request, KS_OP_ERROR, &error.base);
 }
 
-static ProtobufCMessage *unpack(struct fake_request *request)
+ProtobufCMessage *fake_unpack(struct fake_request *request)
 {
     const struct ks_operation *operation = ks_operation_by_number(request->view.op);
     ck_assert_ptr_nonnull(operation);
@@ -226,7 +145,7 @@ static void answer_put(
     Kstream__PutRecordsResponse response = KSTREAM__PUT_RECORDS_RESPONSE__INIT;
     response.n_parts = 1;
     response.parts = parts;
-    answer(request, KS_OP_PUT_RECORDS, &response.base);
+    fake_answer(request, KS_OP_PUT_RECORDS, &response.base);
 }
 
 /* The rules of DESIGN 8; KS_OK when the batch is to be stored. */
@@ -279,7 +198,7 @@ static void do_put_routed(struct fake_request *request, const Kstream__PutRecord
                          put->record_count, &limits, &body_crc, NULL),
         KS_OK);
     if (message->routing_epoch != broker->epoch) {
-        answer_error(request, KS_ROUTING_CHANGED, 0, routing_make(request));
+        fake_answer_error(request, KS_ROUTING_CHANGED, 0, routing_make(request));
         return;
     }
     const struct fake_batch *known = shard_known(shard, put->producer_id, put->producer_sequence);
@@ -294,7 +213,7 @@ static void do_put_routed(struct fake_request *request, const Kstream__PutRecord
     if (st == KS_OK)
         put_store(request, shard, put, body_crc);
     else
-        answer_error(request, st, shard_last_sequence(shard, put->producer_id) + 1, NULL);
+        fake_answer_error(request, st, shard_last_sequence(shard, put->producer_id) + 1, NULL);
 }
 
 /* The plain form: everything goes to shard 0, but a key that starts with '!' is throttled. */
@@ -327,12 +246,12 @@ static void do_put_plain(struct fake_request *request, const Kstream__PutRecords
             shard_store(&request->broker->shards[0], ks_view_of_text(entry->partition_key),
                 ks_view_of(entry->data.data, entry->data.len));
     }
-    answer(request, KS_OP_PUT_RECORDS, &response.base);
+    fake_answer(request, KS_OP_PUT_RECORDS, &response.base);
 }
 
 static void do_put_record(struct fake_request *request)
 {
-    const Kstream__PutRecordRequest *message = (const void *)unpack(request);
+    const Kstream__PutRecordRequest *message = (const void *)fake_unpack(request);
     struct fake_shard *shard = &request->broker->shards[0];
     shard_store(shard, ks_view_of_text(message->partition_key),
         ks_view_of(message->data.data, message->data.len));
@@ -347,117 +266,7 @@ static void do_put_record(struct fake_request *request)
     response.sequence_number = text;
     response.sequence = shard->count;
     response.arrival_unix_ms = FAKE_NOW_UNIX_MS;
-    answer(request, KS_OP_PUT_RECORD, &response.base);
-}
-
-/* ---- reads: an iterator is "SHARD:ORDINAL" ---- */
-
-static void do_get_iterator(struct fake_request *request)
-{
-    const Kstream__GetShardIteratorRequest *message = (const void *)unpack(request);
-    uint32_t index = 0;
-    ck_assert_int_eq(ks_shard_id_from_text(ks_view_of_text(message->shard_id), &index), KS_OK);
-    if (index >= request->broker->shard_count) {
-        answer_error(request, KS_NOT_FOUND, 0, NULL);
-        return;
-    }
-    uint64_t ordinal = 1;
-    const char *type = message->shard_iterator_type;
-    if (strcmp(type, "LATEST") == 0)
-        ordinal = request->broker->shards[index].count + 1;
-    if (strstr(type, "SEQUENCE_NUMBER")) {
-        struct ks_sequence_number number;
-        ck_assert_int_eq(
-            ks_sequence_from_text(ks_view_of_text(message->starting_sequence_number), &number),
-            KS_OK);
-        ordinal = number.ordinal + (strcmp(type, "AFTER_SEQUENCE_NUMBER") == 0);
-    }
-    char text[64];
-    snprintf(text, sizeof text, "%u:%llu", index, (unsigned long long)ordinal);
-    Kstream__GetShardIteratorResponse response = KSTREAM__GET_SHARD_ITERATOR_RESPONSE__INIT;
-    response.shard_iterator = text;
-    answer(request, KS_OP_GET_SHARD_ITERATOR, &response.base);
-}
-
-/* count records from ordinal on as one stored batch. */
-static void batch_append(
-    struct ks_buf *to, const struct fake_shard *shard, uint64_t ordinal, size_t count)
-{
-    struct ks_buf records;
-    ks_buf_init(&records, KS_BATCH_RECORDS_BYTES_MAX);
-    uint32_t body_crc = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct fake_record *from = &shard->records[ordinal - 1 + i];
-        struct ks_record record = {
-            .key = ks_view_of_text(from->key), .data = ks_view_of_text(from->data)};
-        size_t bytes = ks_record_encoded_bytes(record.key.bytes, record.data.bytes, false);
-        ck_assert(ks_buf_reserve(&records, bytes));
-        body_crc =
-            ks_body_crc_extend(body_crc, ks_record_encode(&record, records.data + records.bytes));
-        records.bytes += bytes;
-    }
-    struct ks_batch_header header = {.log_id = 1,
-        .first_sequence = ordinal,
-        .arrival_unix_ms = FAKE_NOW_UNIX_MS,
-        .record_count = (uint32_t)count,
-        .records_bytes = (uint32_t)records.bytes,
-        .body_crc = body_crc,
-        .kind = KS_BATCH_DATA};
-    uint8_t prefix[KS_BATCH_PREFIX_BYTES_MAX];
-    size_t prefix_bytes = ks_batch_encode_prefix(&header, prefix);
-    ck_assert(ks_buf_append(to, prefix, prefix_bytes));
-    ck_assert(ks_buf_append(to, records.data, records.bytes));
-    ks_buf_fini(&records);
-}
-
-static void do_get_records(struct fake_request *request)
-{
-    const Kstream__GetRecordsRequest *message = (const void *)unpack(request);
-    char *rest = NULL;
-    unsigned long index = strtoul(message->shard_iterator, &rest, 10);
-    uint64_t ordinal = strtoull(rest + 1, NULL, 10);
-    struct fake_shard *shard = &request->broker->shards[index];
-    size_t left = shard->count + 1 - ordinal;
-    size_t count = KS_MIN(left, (size_t)RECORDS_PER_ANSWER);
-    if (message->has_limit)
-        count = KS_MIN(count, (size_t)message->limit);
-    if (request->fault == FAKE_NOTHING_YET)
-        count = 0;
-    struct ks_buf body;
-    struct ks_buf segment;
-    ks_buf_init(&body, KS_FRAME_BYTES_MAX);
-    ks_buf_init(&segment, KS_FRAME_BYTES_MAX);
-    if (count > 0)
-        batch_append(&segment, shard, ordinal, count);
-    if (count > 0 && request->fault == FAKE_DAMAGE_RECORD)
-        segment.data[segment.bytes - 1] ^= 1;
-    char text[64];
-    int text_bytes =
-        snprintf(text, sizeof text, "%lu:%llu", index, (unsigned long long)(ordinal + count));
-    uint8_t head[256];
-    uint8_t *at = head;
-    if (shard->is_open || count < left) {
-        at = ks_wire_put_length(at, 1, (size_t)text_bytes);
-        memcpy(at, text, (size_t)text_bytes);
-        at += text_bytes;
-    }
-    at = ks_wire_put_varint(at, 2, left - count);
-    at = ks_wire_put_varint(at, 4, index);
-    at = ks_wire_put_varint(at, 5, FAKE_CREATED_UNIX_S);
-    at = ks_wire_put_varint(at, 6, 0);
-    at = ks_wire_put_varint(at, 7, count);
-    if (count > 0)
-        at = ks_wire_put_length(at, 15, segment.bytes);
-    ck_assert(ks_buf_append(&body, head, (size_t)(at - head)));
-    ck_assert(segment.bytes == 0 || ks_buf_append(&body, segment.data, segment.bytes));
-    struct ks_response_head response = {
-        .request_id = request->view.request_id, .op = KS_OP_GET_RECORDS};
-    uint8_t prefix[KS_FRAME_PREFIX_BYTES_MAX];
-    size_t prefix_bytes = ks_response_encode_prefix(&response, body.bytes, prefix);
-    ck_assert(ks_buf_append(&request->out, prefix, prefix_bytes));
-    ck_assert(ks_buf_append(&request->out, body.data, body.bytes));
-    ks_buf_fini(&body);
-    ks_buf_fini(&segment);
+    fake_answer(request, KS_OP_PUT_RECORD, &response.base);
 }
 
 /* ---- requests ---- */
@@ -470,7 +279,7 @@ static void do_ping(struct fake_request *request)
     response.account_id = ks_arena_strdup(&request->arena, "000000000000");
     response.server_unix_ms = FAKE_NOW_UNIX_MS;
     response.frame_bytes_max = KS_FRAME_BYTES_MAX;
-    answer(request, KS_OP_PING, &response.base);
+    fake_answer(request, KS_OP_PING, &response.base);
 }
 
 static void do_request(struct fake_request *request)
@@ -480,13 +289,13 @@ static void do_request(struct fake_request *request)
         do_ping(request);
         return;
     case KS_OP_DESCRIBE_ROUTING:
-        answer(request, KS_OP_DESCRIBE_ROUTING, &routing_make(request)->base);
+        fake_answer(request, KS_OP_DESCRIBE_ROUTING, &routing_make(request)->base);
         return;
     case KS_OP_PUT_RECORD:
         do_put_record(request);
         return;
     case KS_OP_PUT_RECORDS: {
-        const Kstream__PutRecordsRequest *message = (const void *)unpack(request);
+        const Kstream__PutRecordsRequest *message = (const void *)fake_unpack(request);
         if (message->n_shard_puts > 0)
             do_put_routed(request, message);
         else
@@ -494,10 +303,10 @@ static void do_request(struct fake_request *request)
         return;
     }
     case KS_OP_GET_SHARD_ITERATOR:
-        do_get_iterator(request);
+        fake_get_iterator(request);
         return;
     case KS_OP_GET_RECORDS:
-        do_get_records(request);
+        fake_get_records(request);
         return;
     case KS_OP_RESUME_PRODUCER:
     case KS_OP_CREATE_STREAM:
@@ -508,7 +317,7 @@ static void do_request(struct fake_request *request)
     case KS_OP_LIST_SHARDS:
         break;
     }
-    answer_error(request, KS_NOT_FOUND, 0, NULL);
+    fake_answer_error(request, KS_NOT_FOUND, 0, NULL);
 }
 
 static enum fake_fault random_fault(struct fake_broker *broker)
@@ -588,7 +397,7 @@ static bool handle(struct fake_broker *broker, int fd, struct ks_view body)
     for (uint32_t i = 0; request.fault == FAKE_FORGET && i < broker->shard_count; i++)
         broker->shards[i].batch_count = 0;
     if (request.fault == FAKE_ERROR)
-        answer_error(&request, broker->error_status, 0, NULL);
+        fake_answer_error(&request, broker->error_status, 0, NULL);
     else
         do_request(&request);
     bool goes_on = request_finish(&request, fd);
