@@ -146,6 +146,8 @@ struct ks_step *ks_flush_step(struct ks_flush *flush);
 /* The log has unflushed batches (log mutex held): it joins the flusher's list if it is not there.
  */
 void ks_flush_note(struct ks_flush *flush, struct ks_log *log);
+/* The pool has files again. Any thread. */
+void ks_flush_files_ready(struct ks_flush *flush);
 /* From now on flush everything, whatever its size or age; idle when nothing durable is left
  * unflushed. */
 void ks_flush_drain(struct ks_flush *flush);

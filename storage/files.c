@@ -121,6 +121,12 @@ enum ks_status ks_files_take(
     return st;
 }
 
+bool ks_files_has_ready(struct ks_files *files)
+{
+    KS_LOCK_SCOPE(&files->mu);
+    return files->ready_count > 0;
+}
+
 void ks_files_give_back(struct ks_files *files, uint64_t file_id, uint64_t generation)
 {
     {
@@ -411,7 +417,7 @@ static void made_end(struct ks_files *files)
         files->state = ROUND_IDLE;
     }
     if (files->engine->flush)
-        ks_wake_set(ks_flush_step(files->engine->flush)->wake);
+        ks_flush_files_ready(files->engine->flush);
     ks_wake_set(&files->wake);
 }
 

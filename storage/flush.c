@@ -25,6 +25,7 @@ struct ks_flush {
     bool is_draining;             /* [mu] */
     bool is_busy;                 /* [mu] from begin until the round's commit is through */
     _Atomic bool is_wake_sent;    /* spares appends the signal's lock */
+    bool waits_for_files;         /* [mu] retry_mono_ns ends as soon as the pool has files */
     uint64_t retry_mono_ns;       /* [mu] after a full disk: not before */
     struct candidate *candidates; /* [step] */
     size_t candidate_count;
@@ -218,6 +219,7 @@ static void refused(struct ks_flush *flush, const struct ks_error *error)
     if (error->status == KS_STORAGE_FULL)
         atomic_store(&flush->engine->is_disk_full, true);
     KS_LOCK_SCOPE(&flush->mu);
+    flush->waits_for_files = false;
     flush->retry_mono_ns = ks_clock_mono_ns(flush->engine->options.clock) + RETRY_AFTER_NS;
 }
 
@@ -245,6 +247,30 @@ static void round_done(
     ks_wake_set(&flush->wake);
 }
 
+void ks_flush_files_ready(struct ks_flush *flush)
+{
+    {
+        KS_LOCK_SCOPE(&flush->mu);
+        if (flush->waits_for_files)
+            flush->retry_mono_ns = 0;
+        flush->waits_for_files = false;
+    }
+    ks_wake_set(&flush->wake);
+}
+
+/* Nothing could be written for want of files: look again when there are some, not before. */
+static void wait_for_files(struct ks_flush *flush)
+{
+    {
+        KS_LOCK_SCOPE(&flush->mu);
+        flush->waits_for_files = true;
+        flush->retry_mono_ns = ks_clock_mono_ns(flush->engine->options.clock) + RETRY_AFTER_NS;
+    }
+    /* They may have come between the round and the lines above. */
+    if (ks_files_has_ready(flush->engine->files))
+        ks_flush_files_ready(flush);
+}
+
 static void flush_end(void *self)
 {
     struct ks_flush *flush = self;
@@ -253,6 +279,8 @@ static void flush_end(void *self)
         ks_files_want(flush->engine->files, round->files_missing);
     if (round->refusal.status)
         refused(flush, &round->refusal);
+    if (round->ready_count == 0 && round->files_missing > 0 && !round->refusal.status)
+        wait_for_files(flush);
     if (round->ready_count == 0 || ks_engine_is_poisoned(flush->engine)) {
         round_free(flush);
         return;

@@ -210,7 +210,8 @@ static enum ks_status take_segment(struct ks_flush_job *job, struct ks_error *er
         if (segment)
             ks_segment_unref(segment);
         ks_files_give_back(engine->files, file_id, generation);
-        return is_deleted ? KS_NOT_FOUND : ks_fail(err, KS_NO_MEMORY, 0, "cannot make a segment");
+        job->is_gone = is_deleted;
+        return ks_fail(err, is_deleted ? KS_NOT_FOUND : KS_NO_MEMORY, 0, "cannot make a segment");
     }
     job->segment = segment;
     return KS_OK;
@@ -448,7 +449,7 @@ void ks_flush_round_run(struct ks_flush_round *round)
         round->jobs[i]->is_ready = st == KS_OK;
         round->ready_count += st == KS_OK;
         /* A log deleted meanwhile needs nothing; one without a file waits for the pool. */
-        bool is_refused = st && st != KS_WOULD_BLOCK && st != KS_NOT_FOUND;
+        bool is_refused = st && st != KS_WOULD_BLOCK && !round->jobs[i]->is_gone;
         if (is_refused && !round->refusal.status) {
             error.status = st;
             round->refusal = error;

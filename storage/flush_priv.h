@@ -18,6 +18,7 @@ struct ks_flush_job {
     struct ks_tail_extent extents[KS_FLUSH_EXTENTS_MAX];
     uint32_t extent_count;
     bool is_seal;    /* no extents: the segment gets its footer */
+    bool is_gone;    /* its log was deleted meanwhile: nothing is left to do */
     bool is_abandon; /* the segment turned out damaged: it ends where it is, without a footer */
     bool is_ready;   /* on disk: goes into the commit */
     bool is_synced;

@@ -30,6 +30,12 @@ void ks_wake_stop(struct ks_wake *wake)
     ks_cond_broadcast(&wake->cond);
 }
 
+bool ks_wake_is_stopped(struct ks_wake *wake)
+{
+    KS_LOCK_SCOPE(&wake->mu);
+    return wake->is_stopped;
+}
+
 bool ks_wake_wait(struct ks_wake *wake, uint64_t timeout_ms)
 {
     KS_LOCK_SCOPE(&wake->mu);

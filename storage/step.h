@@ -31,6 +31,7 @@ void ks_wake_init(struct ks_wake *wake, enum ks_lock_rank rank);
 void ks_wake_fini(struct ks_wake *wake);
 void ks_wake_set(struct ks_wake *wake);
 void ks_wake_stop(struct ks_wake *wake);
+bool ks_wake_is_stopped(struct ks_wake *wake);
 /* Waits until set, stopped or timeout_ms (0 = for ever) have passed; clears the signal. False when
  * stopped. */
 bool ks_wake_wait(struct ks_wake *wake, uint64_t timeout_ms);

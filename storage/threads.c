@@ -48,7 +48,8 @@ static void *step_thread_run(void *arg)
     if (strcmp(step->name, "commit") == 0)
         committer_ask_for_priority(self->events);
     do {
-        while (step->begin(step->self)) {
+        /* A step that always finds work must not outlive the stop. */
+        while (!ks_wake_is_stopped(step->wake) && step->begin(step->self)) {
             step->run(step->self);
             step->end(step->self);
         }

@@ -402,6 +402,34 @@ START_TEST(a_full_disk_holds_the_flush_back_and_poisons_nothing)
 }
 END_TEST
 
+static void step_once(struct ks_step *step)
+{
+    ck_assert(step->begin(step->self));
+    step->run(step->self);
+    step->end(step->self);
+}
+
+/* More logs than files: the flusher sleeps until the pool has some, instead of asking as fast as
+ * the processor can, and goes on at once when it has. */
+START_TEST(an_empty_pool_is_waited_for)
+{
+    setup();
+    struct ks_log *log = world_log(&world, "orders", 0);
+    append_many(log, 4, 3, 300);
+    uint64_t file_id;
+    uint64_t generation;
+    while (ks_files_take(world.engine->files, &file_id, &generation) == KS_OK)
+        continue;
+    ks_fake_clock_advance_ms(&world.clock, world.limits.flush_age_ms + 1);
+    struct ks_step *flush = ks_flush_step(world.engine->flush);
+    step_once(flush);
+    ck_assert(!flush->begin(flush->self));
+    world_pump(&world); /* makes files, without the clock moving */
+    ck_assert_uint_eq(log->flushed_sequence, 12);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_failed_sync_of_a_segment_is_poison)
 {
     setup();
@@ -474,6 +502,7 @@ KS_SUITE("storage/store")
     KS_TEST(lists_go_on_behind_a_name);
     KS_TEST(a_refused_create_leaves_no_name);
     KS_TEST(a_full_disk_holds_the_flush_back_and_poisons_nothing);
+    KS_TEST(an_empty_pool_is_waited_for);
     KS_TEST(a_failed_sync_of_a_segment_is_poison);
     KS_TEST(a_flush_cut_short_anywhere_loses_nothing);
     KS_TEST(unknown_files_go_to_quarantine);
