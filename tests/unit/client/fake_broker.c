@@ -101,14 +101,25 @@ static void split(struct fake_broker *broker)
 
 /* ---- puts ---- */
 
+/* strndup would look for a zero behind bytes that have none. */
+static char *text_of(struct ks_view bytes)
+{
+    char *text = malloc(bytes.bytes + 1);
+    KS_ASSERT(text);
+    if (bytes.bytes > 0)
+        memcpy(text, bytes.data, bytes.bytes);
+    text[bytes.bytes] = '\0';
+    return text;
+}
+
 static void shard_store(struct fake_shard *shard, struct ks_view key, struct ks_view data)
 {
     struct fake_record *records =
         realloc(shard->records, (shard->count + 1) * sizeof *shard->records);
     ck_assert_ptr_nonnull(records);
     shard->records = records;
-    records[shard->count].key = strndup((const char *)key.data, key.bytes);
-    records[shard->count].data = strndup(data.bytes ? (const char *)data.data : "", data.bytes);
+    records[shard->count].key = text_of(key);
+    records[shard->count].data = text_of(data);
     shard->count++;
 }
 
