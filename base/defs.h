@@ -43,6 +43,16 @@
         (void)ks_ignored_;                                                                         \
     })
 
+/* Inside a loop that watches another thread's write: gives the core's other thread room. */
+static inline void ks_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 #define KS_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define KS_CONTAINER_OF(pointer, type, member)                                                     \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

@@ -28,17 +28,21 @@ void ks_mailbox_fini(struct ks_mailbox *box)
     ks_mutex_fini(&box->mu);
 }
 
-/*
- * Wakes the owner unless a wake-up is already under way. Called with the mutex held: an owner that
- * sees the mail and closes the mailbox cannot do so between our push and our write. The write
- * cannot block: the counter is 0 or 1.
- */
-static void mailbox_signal(struct ks_mailbox *box)
+/* mu held. True: the caller must wake the owner, after the unlock. */
+static bool mailbox_note(struct ks_mailbox *box)
 {
-    ks_mutex_assert_held(&box->mu);
     if (box->event_fd < 0 || box->is_signalled)
-        return;
+        return false;
     box->is_signalled = true;
+    return true;
+}
+
+/*
+ * Without the mutex, for which an owner that wakes on another core would only wait. The write
+ * cannot block: the counter stays far below its maximum.
+ */
+static void mailbox_wake(const struct ks_mailbox *box)
+{
     uint64_t one = 1;
     ssize_t written;
     do {
@@ -49,33 +53,47 @@ static void mailbox_signal(struct ks_mailbox *box)
 
 void ks_mailbox_send(struct ks_mailbox *box, struct ks_mail *mail)
 {
-    KS_LOCK_SCOPE(&box->mu);
-    ks_list_push(&box->mails, &mail->link);
-    mailbox_signal(box);
+    bool must_wake;
+    {
+        KS_LOCK_SCOPE(&box->mu);
+        ks_list_push(&box->mails, &mail->link);
+        must_wake = mailbox_note(box);
+    }
+    if (must_wake)
+        mailbox_wake(box);
 }
 
 void ks_mailbox_send_all(struct ks_mailbox *box, struct ks_list *mails)
 {
     if (ks_list_is_empty(mails))
         return;
-    KS_LOCK_SCOPE(&box->mu);
-    ks_list_splice(&box->mails, mails);
-    mailbox_signal(box);
+    bool must_wake;
+    {
+        KS_LOCK_SCOPE(&box->mu);
+        ks_list_splice(&box->mails, mails);
+        must_wake = mailbox_note(box);
+    }
+    if (must_wake)
+        mailbox_wake(box);
 }
 
-/* Moves everything to taken and swallows the wake-up, so that the next send signals again. */
+/*
+ * Swallows the wake-up, then moves everything to taken, so that the next send wakes again. In this
+ * order no mail is left without one. A sender may not have come to its write yet: then nothing is
+ * swallowed, and the write wakes the owner once more for nothing.
+ */
 static void mailbox_take(struct ks_mailbox *box, struct ks_list *taken)
 {
+    uint64_t wakes;
+    ssize_t got = 0;
+    if (box->event_fd >= 0) {
+        do {
+            got = read(box->event_fd, &wakes, sizeof wakes);
+        } while (got < 0 && errno == EINTR);
+        KS_ASSERT(got == sizeof wakes || errno == EAGAIN);
+    }
     KS_LOCK_SCOPE(&box->mu);
     ks_list_splice(taken, &box->mails);
-    if (!box->is_signalled)
-        return;
-    uint64_t wakes;
-    ssize_t got;
-    do {
-        got = read(box->event_fd, &wakes, sizeof wakes);
-    } while (got < 0 && errno == EINTR);
-    KS_ASSERT(got == sizeof wakes);
     box->is_signalled = false;
 }
 

@@ -26,7 +26,9 @@ struct ks_mailbox {
 /* with_event_fd: for a libevent loop to watch. Errors: KS_INTERNAL (no descriptor left). */
 enum ks_status ks_mailbox_init(
     struct ks_mailbox *box, bool with_event_fd, struct ks_error *err) KS_MUST_USE;
-void ks_mailbox_fini(struct ks_mailbox *box); /* must be empty */
+/* Must be empty, and every send must have returned: a sender wakes the owner after its mail is in.
+ */
+void ks_mailbox_fini(struct ks_mailbox *box);
 /* Any thread. Wakes the owner if it is not already woken. */
 void ks_mailbox_send(struct ks_mailbox *box, struct ks_mail *mail);
 /* Any thread. Sends a whole list of ks_mail.link nodes with one wake-up; mails is empty afterwards.

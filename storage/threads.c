@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define COMMITTER_NICE (-10)
+#define COMMITTER_SPIN_NS 150000u /* the way of an answer to a client and of its next put back */
 
 struct step_thread {
     pthread_t pthread;
@@ -45,14 +47,20 @@ static void *step_thread_run(void *arg)
     char name[16];
     snprintf(name, sizeof name, "ks-%.12s", step->name);
     KS_IGNORE(pthread_setname_np(pthread_self(), name), "a name is for people");
-    if (strcmp(step->name, "commit") == 0)
+    bool is_committer = strcmp(step->name, "commit") == 0;
+    if (is_committer)
         committer_ask_for_priority(self->events);
+    /* On a single core whoever would set the signal could not run. */
+    bool may_spin = is_committer && sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    struct ks_spin spin = {0};
     do {
         /* A step that always finds work must not outlive the stop. */
         while (!ks_wake_is_stopped(step->wake) && step->begin(step->self)) {
             step->run(step->self);
             step->end(step->self);
         }
+        if (may_spin)
+            KS_IGNORE(ks_wake_spin(step->wake, &spin, COMMITTER_SPIN_NS), "the wait looks again");
     } while (ks_wake_wait(step->wake, step->idle_ms_max));
     return NULL;
 }

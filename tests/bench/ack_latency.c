@@ -1,22 +1,37 @@
 /*
- * One record in flight: how long until the durable acknowledgement, against what the disk needs for
- * the bare write. ack_latency ENDPOINT STREAM FILE [ROUNDS] [SAMPLES] Each round measures SAMPLES
- * bare 4 KiB writes (O_DIRECT, RWF_DSYNC, into the pre-zeroed FILE) and then SAMPLES puts of 1 KiB,
- * so that both meet the disk in the same mood. Prints one line of JSON: medians over the rounds, in
+ * One record in flight: how long until the durable acknowledgement, against what the machine needs
+ * for the bare write and for a question and answer over loopback.
+ *
+ *     ack_latency ENDPOINT STREAM FILE [ROUNDS] [SAMPLES]
+ *
+ * Each round measures SAMPLES bare 4 KiB writes (O_DIRECT, RWF_DSYNC, into the pre-zeroed FILE),
+ * SAMPLES ping-pongs with a process that does nothing else, and SAMPLES puts of 1 KiB, so that all
+ * meet the machine in the same mood. Prints one line of JSON: medians over the rounds, in
  * microseconds.
  */
 #include "client/kstream.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK_BYTES = 4096, FILE_BLOCKS = 4096, RECORD_BYTES = 1024, ROUNDS_MAX = 101 };
+enum {
+    BLOCK_BYTES = 4096,
+    FILE_BLOCKS = 4096,
+    RECORD_BYTES = 1024,
+    ANSWER_BYTES = 105,
+    ROUNDS_MAX = 101
+};
 
 static double now_us(void)
 {
@@ -70,6 +85,54 @@ static void measure_disk(int fd, char *block, double *samples, size_t count)
     }
 }
 
+/* The peer of the ping-pongs: answers each record with as many bytes as a put's answer has. */
+static void echo_for_ever(int listener)
+{
+    static char data[RECORD_BYTES];
+    int fd = accept(listener, NULL, NULL);
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    while (recv(fd, data, sizeof data, MSG_WAITALL) == (ssize_t)sizeof data)
+        if (send(fd, data, ANSWER_BYTES, MSG_NOSIGNAL) != ANSWER_BYTES)
+            break;
+    _exit(0);
+}
+
+static int open_ping(pid_t *out_peer)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int on = 1;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener < 0 || fd < 0 || bind(listener, (struct sockaddr *)&address, length) != 0 ||
+        listen(listener, 1) != 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &length) != 0)
+        die("cannot listen for the ping-pongs");
+    *out_peer = fork();
+    if (*out_peer == 0) {
+        close(fd); /* or the parent's close would not end the child */
+        echo_for_ever(listener);
+    }
+    if (*out_peer < 0 || connect(fd, (struct sockaddr *)&address, length) != 0)
+        die("cannot connect for the ping-pongs");
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    close(listener);
+    return fd;
+}
+
+static void measure_ping(int fd, double *samples, size_t count)
+{
+    static char data[RECORD_BYTES];
+    for (size_t i = 0; i < count; i++) {
+        double began = now_us();
+        if (send(fd, data, sizeof data, MSG_NOSIGNAL) != (ssize_t)sizeof data ||
+            recv(fd, data, ANSWER_BYTES, MSG_WAITALL) != ANSWER_BYTES)
+            die("a ping-pong failed");
+        samples[i] = now_us() - began;
+    }
+}
+
 static void measure_puts(
     struct kstream_client *client, const char *stream, double *samples, size_t count)
 {
@@ -106,20 +169,30 @@ int main(int argc, char **argv)
         die("out of memory");
     memset(block, 0, BLOCK_BYTES);
     int fd = open_zeroed(argv[3], block);
+    pid_t peer;
+    int ping_fd = open_ping(&peer);
     measure_puts(client, argv[2], samples, 50); /* warm */
-    double disk[ROUNDS_MAX], put[ROUNDS_MAX], put_p99[ROUNDS_MAX], ratio[ROUNDS_MAX];
+    double disk[ROUNDS_MAX], ping[ROUNDS_MAX], put[ROUNDS_MAX], put_p99[ROUNDS_MAX];
+    double ratio[ROUNDS_MAX], ratio_with_ping[ROUNDS_MAX];
     for (size_t i = 0; i < rounds; i++) {
         measure_disk(fd, block, samples, count);
         disk[i] = quantile(samples, count, 0.5);
+        measure_ping(ping_fd, samples, count);
+        ping[i] = quantile(samples, count, 0.5);
         measure_puts(client, argv[2], samples, count);
         put[i] = quantile(samples, count, 0.5);
         put_p99[i] = quantile(samples, count, 0.99);
         ratio[i] = put[i] / disk[i];
+        ratio_with_ping[i] = put[i] / (disk[i] + ping[i]);
     }
-    printf("{\"rounds\": %zu, \"samples\": %zu, \"bare_write_p50_us\": %.0f, \"put_p50_us\": %.0f, "
-           "\"put_p99_us\": %.0f, \"ratio_p50\": %.2f}\n",
-        rounds, count, quantile(disk, rounds, 0.5), quantile(put, rounds, 0.5),
-        quantile(put_p99, rounds, 0.5), quantile(ratio, rounds, 0.5));
+    printf("{\"rounds\": %zu, \"samples\": %zu, \"bare_write_p50_us\": %.0f, "
+           "\"ping_pong_p50_us\": %.0f, \"put_p50_us\": %.0f, \"put_p99_us\": %.0f, "
+           "\"ratio_p50\": %.2f, \"ratio_to_write_and_ping_p50\": %.2f}\n",
+        rounds, count, quantile(disk, rounds, 0.5), quantile(ping, rounds, 0.5),
+        quantile(put, rounds, 0.5), quantile(put_p99, rounds, 0.5), quantile(ratio, rounds, 0.5),
+        quantile(ratio_with_ping, rounds, 0.5));
+    close(ping_fd);
+    (void)waitpid(peer, NULL, 0);
     kstream_close(client);
     close(fd);
     free(block);
