@@ -1,0 +1,388 @@
+#include "storage/journal_chain.h"
+
+#include "base/alloc.h"
+#include "storage/journal_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Where the walk through a run stands. */
+struct walk {
+    const struct ks_chain_run *run;
+    uint32_t index; /* of files */
+    uint64_t offset;
+    uint64_t expected;
+};
+
+void ks_chain_init(struct ks_chain *chain, const struct ks_chain_options *options,
+    const struct ks_chain_visitor *visitor)
+{
+    *chain = (struct ks_chain){.options = *options, .visitor = visitor};
+    ks_scan_init(&chain->scan, options->uuid);
+}
+
+void ks_chain_fini(struct ks_chain *chain)
+{
+    for (uint32_t i = 0; i < chain->file_count; i++)
+        ks_file_close(chain->files[i].scan.file);
+    ks_free(chain->files);
+    ks_free(chain->numbers);
+    ks_free(chain->runs);
+    ks_scan_fini(&chain->scan);
+}
+
+/* ---- the files ---- */
+
+static void chain_note_name(void *arg, const char *name)
+{
+    struct ks_chain *chain = arg;
+    unsigned long long number;
+    int end = 0;
+    if (sscanf(name, "%20llu.jnl%n", &number, &end) != 1 || end == 0 || name[end] != '\0' ||
+        chain->number_count == KS_CHAIN_FILES_MAX) {
+        chain->visitor->stranger(chain->visitor->arg, name);
+        return;
+    }
+    uint64_t *numbers = ks_realloc(chain->numbers, (chain->number_count + 1) * sizeof *numbers);
+    if (!numbers) {
+        chain->is_out_of_memory = true;
+        return;
+    }
+    chain->numbers = numbers;
+    chain->numbers[chain->number_count++] = number;
+}
+
+static enum ks_status chain_open_file(struct ks_chain *chain, uint64_t number, struct ks_error *err)
+{
+    struct ks_chain_file *found = &chain->files[chain->file_count++];
+    found->scan.number = number;
+    char path[KS_JOURNAL_PATH_BYTES];
+    ks_journal_path(number, path);
+    enum ks_status st = ks_io_open(chain->options.io, path, KS_OPEN_READ, &found->scan.file, err);
+    if (!st)
+        st = chain->visitor->open(chain->visitor->arg, found, err);
+    if (!st)
+        st = ks_file_size(found->scan.file, &found->scan.bytes, err);
+    found->scan.bytes -= found->scan.bytes % KS_JOURNAL_BLOCK_ALIGN;
+    if (!st)
+        st = ks_scan_file_open(&chain->scan, &found->scan, chain->options.empty_bytes_max, err);
+    chain->seen_lsn = ks_max_u64(chain->seen_lsn, found->scan.lsn);
+    chain->seen_run = ks_max_u64(chain->seen_run, found->scan.run_id);
+    return st;
+}
+
+static int file_compare(const void *a, const void *b)
+{
+    const struct ks_chain_file *x = a;
+    const struct ks_chain_file *y = b;
+    uint64_t left = x->scan.lsn ? x->scan.lsn : UINT64_MAX;
+    uint64_t right = y->scan.lsn ? y->scan.lsn : UINT64_MAX;
+    if (left != right)
+        return left < right ? -1 : 1;
+    return x->scan.number < y->scan.number ? -1 : 1;
+}
+
+static enum ks_status chain_open_files(struct ks_chain *chain, struct ks_error *err)
+{
+    enum ks_status st = ks_io_list(chain->options.io, KS_JOURNAL_DIR, chain_note_name, chain, err);
+    if (st)
+        return st;
+    chain->files =
+        chain->number_count ? ks_calloc(chain->number_count, sizeof *chain->files) : NULL;
+    if (chain->is_out_of_memory || (chain->number_count > 0 && !chain->files))
+        return ks_fail(err, KS_NO_MEMORY, 0, "no memory to read the journal");
+    for (uint32_t i = 0; i < chain->number_count; i++) {
+        st = chain_open_file(chain, chain->numbers[i], err);
+        if (st)
+            return st;
+    }
+    if (chain->file_count > 1)
+        qsort(chain->files, chain->file_count, sizeof *chain->files, file_compare);
+    while (chain->placed_count < chain->file_count &&
+           chain->files[chain->placed_count].scan.run_id != 0)
+        chain->placed_count++;
+    return KS_OK;
+}
+
+/* ---- which runs, and how far ---- */
+
+/* The placed file of the run with its lowest LSN; file_count when it has none. */
+static uint32_t run_lowest(const struct ks_chain *chain, uint64_t run_id)
+{
+    for (uint32_t i = 0; i < chain->placed_count; i++) {
+        if (chain->files[i].scan.run_id == run_id)
+            return i;
+    }
+    return chain->file_count;
+}
+
+/* Follows the predecessor links back from the newest run, as far as there are files. */
+static enum ks_status chain_choose_runs(struct ks_chain *chain, struct ks_error *err)
+{
+    chain->runs = ks_calloc(chain->placed_count + 1u, sizeof *chain->runs);
+    if (!chain->runs)
+        return ks_fail(err, KS_NO_MEMORY, 0, "no memory to read the journal");
+    struct ks_chain_run run = {.run_id = chain->seen_run, .limit_lsn = UINT64_MAX};
+    while (chain->run_count < chain->placed_count) {
+        uint32_t lowest = run_lowest(chain, run.run_id);
+        if (lowest == chain->file_count)
+            break; /* recycled long ago */
+        chain->runs[chain->run_count++] = run;
+        const struct ks_scan_file *file = &chain->files[lowest].scan;
+        if (file->is_first_of_run) {
+            if (file->first.predecessor_run == 0 || file->first.predecessor_run >= run.run_id)
+                break;
+            run = (struct ks_chain_run){.run_id = file->first.predecessor_run,
+                .limit_lsn = file->first.predecessor_lsn,
+                .limit_crc = file->first.predecessor_crc,
+                .is_named = true};
+            continue;
+        }
+        /* Files are reused in order, so a run whose beginning was recycled has no needed
+         * predecessor; one whose beginning cannot be read may have: then it is taken as it is. */
+        if (!file->is_bad_start || lowest == 0)
+            break;
+        run = (struct ks_chain_run){
+            .run_id = chain->files[lowest - 1].scan.run_id, .limit_lsn = file->lsn - 1};
+        if (run.run_id >= chain->runs[chain->run_count - 1].run_id)
+            break;
+    }
+    return KS_OK;
+}
+
+/* ---- the walk through a run ---- */
+
+static struct ks_chain_place walk_place(struct ks_chain *chain, const struct walk *walk)
+{
+    return (struct ks_chain_place){.file = &chain->files[walk->index],
+        .offset = walk->offset,
+        .run_id = walk->run->run_id,
+        .lsn = walk->expected,
+        .may_be_stale = chain->may_be_stale};
+}
+
+/* The next file of the run behind index; file_count when there is none. */
+static uint32_t walk_next_file(const struct ks_chain *chain, const struct walk *walk)
+{
+    for (uint32_t i = walk->index + 1; i < chain->placed_count; i++) {
+        if (chain->files[i].scan.run_id == walk->run->run_id)
+            return i;
+    }
+    return chain->file_count;
+}
+
+/* Where the run goes on behind a bad block: the rest of the file, then the run's next file. False:
+ * nowhere. */
+static enum ks_status walk_find_later(struct ks_chain *chain, const struct walk *walk,
+    struct walk *out_later, bool *out_is_found, struct ks_error *err)
+{
+    const struct ks_scan_file *file = &chain->files[walk->index].scan;
+    struct ks_journal_block_header header;
+    *out_later = *walk;
+    enum ks_status st = ks_scan_find(&chain->scan, file, walk->offset, file->bytes,
+        walk->run->run_id, walk->expected + 1, &out_later->offset, &header, err);
+    if (st)
+        return st;
+    *out_is_found = out_later->offset != 0;
+    if (*out_is_found) {
+        out_later->expected = header.lsn;
+    } else {
+        uint32_t next = walk_next_file(chain, walk);
+        *out_is_found = next < chain->file_count && chain->files[next].scan.lsn > walk->expected;
+        if (*out_is_found) {
+            out_later->index = next;
+            out_later->offset = chain->files[next].scan.offset;
+            out_later->expected = chain->files[next].scan.lsn;
+        }
+    }
+    if (*out_is_found)
+        chain->seen_lsn = ks_max_u64(chain->seen_lsn, out_later->expected);
+    return KS_OK;
+}
+
+/* Does anything say that the block the walk expects was durable? */
+static bool walk_is_durable(
+    const struct ks_chain *chain, const struct walk *walk, bool is_found_later)
+{
+#ifdef KS_PLANTED_BUG_TRUNCATE_AT_BAD_CRC
+    (void)chain;
+    (void)walk;
+    (void)is_found_later;
+    return false;
+#else
+    return is_found_later || walk->run->is_named ||
+           (chain->options.named_run_id == walk->run->run_id &&
+               walk->expected <= chain->options.named_lsn);
+#endif
+}
+
+static enum ks_status walk_damage(struct ks_chain *chain, const struct walk *walk,
+    const struct walk *later, bool is_found, enum ks_scan_found found,
+    const struct ks_scan_block *block, struct ks_error *err)
+{
+    struct ks_chain_file *from = &chain->files[walk->index];
+    struct ks_chain_damage damage = {.place = walk_place(chain, walk),
+        .bytes = found == KS_SCAN_HEAD ? block->bytes : from->scan.bytes - walk->offset,
+        .resumes_lsn = is_found ? later->expected : 0,
+        .has_table = found == KS_SCAN_HEAD};
+    if (is_found && later->index == walk->index)
+        damage.bytes = later->offset - walk->offset;
+    enum ks_status st = chain->visitor->damage(chain->visitor->arg, &damage, err);
+    if (st)
+        return st;
+    if (!is_found) {
+        /* This run's successor names it as part of the log, so that the next start sees the same.
+         */
+        chain->end_run = walk->run->run_id;
+        chain->end_lsn = walk->expected;
+        chain->end_crc = 0;
+    }
+    if (found != KS_SCAN_HEAD)
+        return KS_OK;
+    /* The window has moved on: read the table again. */
+    struct ks_scan_block again;
+    st = ks_scan_at(&chain->scan, &from->scan, walk->offset, &found, &again, err);
+    if (st || found != KS_SCAN_HEAD)
+        return st;
+    from->is_chained = true;
+    return chain->visitor->block(chain->visitor->arg, &damage.place, &again, false, err);
+}
+
+/* The walk stands where its block is not, or is bad. *out_is_end: the run ends before it. */
+static enum ks_status walk_bad(struct ks_chain *chain, struct walk *walk, enum ks_scan_found found,
+    const struct ks_scan_block *block, bool *out_is_end, struct ks_error *err)
+{
+    struct walk later;
+    bool is_found;
+    enum ks_status st = walk_find_later(chain, walk, &later, &is_found, err);
+    if (st)
+        return st;
+    bool is_torn = found != KS_SCAN_NOTHING && block->header.run_id == walk->run->run_id &&
+                   block->header.lsn == walk->expected;
+    if (is_torn)
+        chain->seen_lsn = ks_max_u64(chain->seen_lsn, walk->expected);
+    *out_is_end = true;
+    if (!walk_is_durable(chain, walk, is_found)) {
+        struct ks_chain_place place = walk_place(chain, walk);
+        if (is_torn)
+            chain->visitor->torn(chain->visitor->arg, &place);
+        return KS_OK;
+    }
+    st = walk_damage(chain, walk, &later, is_found, is_torn ? found : KS_SCAN_NOTHING, block, err);
+    if (st || !is_found || later.expected > walk->run->limit_lsn)
+        return st;
+    *walk = later;
+    *out_is_end = false;
+    return KS_OK;
+}
+
+static enum ks_status walk_accept(struct ks_chain *chain, struct walk *walk,
+    const struct ks_scan_block *block, struct ks_error *err)
+{
+    const struct ks_journal_block_header header = block->header;
+    uint64_t block_bytes = block->bytes;
+    struct ks_chain_place place = walk_place(chain, walk);
+    if (walk->run->limit_crc != 0 && header.lsn == walk->run->limit_lsn &&
+        header.header_crc != walk->run->limit_crc)
+        return ks_fail(err, KS_CORRUPT, 0,
+            "journal run %llu does not end as its successor says: block %llu is another one",
+            (unsigned long long)header.run_id, (unsigned long long)header.lsn);
+    enum ks_status st = chain->visitor->block(chain->visitor->arg, &place, block, true, err);
+    if (st)
+        return st;
+    place.file->is_chained = true;
+    chain->end_run = header.run_id;
+    chain->end_lsn = header.lsn;
+    chain->end_crc = header.header_crc;
+    chain->seen_lsn = ks_max_u64(chain->seen_lsn, header.lsn);
+    walk->offset += block_bytes;
+    walk->expected++;
+    return KS_OK;
+}
+
+/* What lies behind the named end is not part of the log, ever; it is only told of. */
+static enum ks_status walk_look_beyond(
+    struct ks_chain *chain, const struct walk *walk, struct ks_error *err)
+{
+    enum ks_scan_found found;
+    struct ks_scan_block block;
+    enum ks_status st = ks_scan_at(
+        &chain->scan, &chain->files[walk->index].scan, walk->offset, &found, &block, err);
+    if (st || found != KS_SCAN_BLOCK || block.header.run_id != walk->run->run_id ||
+        block.header.lsn < walk->expected)
+        return st;
+    chain->seen_lsn = ks_max_u64(chain->seen_lsn, block.header.lsn);
+    struct ks_chain_place place = walk_place(chain, walk);
+    place.lsn = block.header.lsn;
+    chain->visitor->beyond(chain->visitor->arg, &place);
+    return KS_OK;
+}
+
+static enum ks_status chain_walk_run(
+    struct ks_chain *chain, const struct ks_chain_run *run, bool is_oldest, struct ks_error *err)
+{
+    uint32_t lowest = run_lowest(chain, run->run_id);
+    struct walk walk = {.run = run,
+        .index = lowest,
+        .offset = chain->files[lowest].scan.offset,
+        .expected = chain->files[lowest].scan.lsn};
+    /* An unreadable beginning of the oldest file: most likely a block that was torn when the file
+     * was begun anew, with stale blocks behind it whose logs may be gone. */
+    chain->may_be_stale = is_oldest && chain->files[lowest].scan.is_bad_start;
+    bool is_end = false;
+    while (!is_end && walk.expected <= run->limit_lsn) {
+        struct ks_chain_file *at = &chain->files[walk.index];
+        enum ks_scan_found found;
+        struct ks_scan_block block;
+        enum ks_status st = ks_scan_at(&chain->scan, &at->scan, walk.offset, &found, &block, err);
+        if (st)
+            return st;
+        bool is_here = (found == KS_SCAN_BLOCK || found == KS_SCAN_HEAD) &&
+                       block.header.run_id == run->run_id && block.header.lsn == walk.expected;
+        uint32_t next = walk_next_file(chain, &walk);
+        if (is_here && found == KS_SCAN_BLOCK) {
+            st = walk_accept(chain, &walk, &block, err);
+        } else if (!is_here && next < chain->file_count &&
+                   chain->files[next].scan.lsn == walk.expected &&
+                   !chain->files[next].scan.is_bad_start) {
+            walk.index = next; /* the ordinary end of a file */
+            walk.offset = chain->files[next].scan.offset;
+            chain->may_be_stale = false;
+            chain->visitor->progress(chain->visitor->arg, next, chain->placed_count);
+        } else {
+            st = walk_bad(chain, &walk, found, &block, &is_end, err);
+            chain->may_be_stale = chain->may_be_stale && walk.index == lowest;
+        }
+        if (st)
+            return st;
+    }
+    return is_end || run->limit_lsn == UINT64_MAX ? KS_OK : walk_look_beyond(chain, &walk, err);
+}
+
+/* ---- the whole ---- */
+
+/* Durable blocks that no file has any more. */
+static enum ks_status chain_check_named(struct ks_chain *chain, struct ks_error *err)
+{
+    const struct ks_chain_options *options = &chain->options;
+    if (options->named_lsn == 0 || options->was_clean || chain->end_lsn >= options->named_lsn)
+        return KS_OK;
+    /* Files whose blocks cannot be read are damage; no files at all are somebody's mistake. */
+    if (chain->file_count == 0)
+        return ks_fail(err, KS_CORRUPT, 0,
+            "the journal is missing: block %llu was durable, but no file in journal/ has a block; "
+            "put "
+            "the files back",
+            (unsigned long long)options->named_lsn);
+    return chain->visitor->missing(chain->visitor->arg, chain->end_lsn + 1, err);
+}
+
+enum ks_status ks_chain_walk(struct ks_chain *chain, struct ks_error *err)
+{
+    enum ks_status st = chain_open_files(chain, err);
+    if (!st)
+        st = chain_choose_runs(chain, err);
+    for (uint32_t i = chain->run_count; !st && i > 0; i--)
+        st = chain_walk_run(chain, &chain->runs[i - 1], i == chain->run_count, err);
+    return st ? st : chain_check_named(chain, err);
+}
