@@ -1,5 +1,7 @@
-/* MD5 of partition keys, many at a time, through OpenSSL. Threads: one hasher belongs to one
- * thread. */
+/*
+ * MD5 of partition keys, many at a time: 16, 8 or 4 short keys side by side, as the processor
+ * allows; keys over 55 bytes one by one through OpenSSL. Threads: one hasher belongs to one thread.
+ */
 #ifndef KS_BASE_MD5_H
 #define KS_BASE_MD5_H
 
@@ -17,5 +19,8 @@ KS_DEFINE_CLEANUP(struct ks_md5, ks_md5_destroy)
  * KS_INTERNAL. */
 enum ks_status ks_md5_many(
     struct ks_md5 *md5, const struct ks_view *keys, size_t count, ks_u128 *out_hashes) KS_MUST_USE;
+
+/* Tests only: that many keys side by side from now on. False: this processor cannot. */
+bool ks_md5_use_lanes(struct ks_md5 *md5, unsigned lanes) KS_MUST_USE;
 
 #endif

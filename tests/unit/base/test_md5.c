@@ -1,7 +1,9 @@
 #include "base/alloc.h"
 #include "base/md5.h"
+#include "base/prng.h"
 #include "tests/unit/ks_check.h"
 
+#include <openssl/evp.h>
 #include <string.h>
 
 /* RFC 1321, appendix A.5. */
@@ -37,6 +39,51 @@ START_TEST(many_keys_get_their_own_hash)
 }
 END_TEST
 
+static ks_u128 openssl_md5(struct ks_view key)
+{
+    uint8_t digest[16];
+    unsigned digest_bytes = 0;
+    ck_assert_int_eq(EVP_Digest(key.data, key.bytes, digest, &digest_bytes, EVP_md5(), NULL), 1);
+    return ks_u128_load_be(digest);
+}
+
+/* Every length around the ends of words and blocks, in every lane, in groups of every size. */
+START_TEST(every_width_agrees_with_openssl)
+{
+    static const unsigned widths[] = {4, 8, 16};
+    KS_CLEANUP(ks_md5_destroyp) struct ks_md5 *md5 = NULL;
+    ck_assert_int_eq(ks_md5_create(&md5, NULL), KS_OK);
+    if (!ks_md5_use_lanes(md5, widths[_i]))
+        return; /* this processor cannot */
+    struct ks_prng prng;
+    ks_prng_seed(&prng, 7);
+    for (size_t count = 1; count <= 40; count++) {
+        uint8_t bytes[40][140];
+        struct ks_view keys[40];
+        ks_u128 hashes[40];
+        for (int round = 0; round < 20; round++) {
+            for (size_t i = 0; i < count; i++) {
+                for (size_t j = 0; j < sizeof bytes[i]; j++)
+                    bytes[i][j] = (uint8_t)ks_prng_u64(&prng);
+                keys[i] = ks_view_of(bytes[i], ks_prng_below(&prng, round % 2 ? 60 : 140));
+            }
+            ck_assert_int_eq(ks_md5_many(md5, keys, count, hashes), KS_OK);
+            for (size_t i = 0; i < count; i++)
+                ck_assert_msg(hashes[i] == openssl_md5(keys[i]), "key %zu of %zu, %zu bytes", i,
+                    count, keys[i].bytes);
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_width_that_does_not_exist_is_refused)
+{
+    KS_CLEANUP(ks_md5_destroyp) struct ks_md5 *md5 = NULL;
+    ck_assert_int_eq(ks_md5_create(&md5, NULL), KS_OK);
+    ck_assert(!ks_md5_use_lanes(md5, 3));
+}
+END_TEST
+
 START_TEST(no_keys_are_fine)
 {
     KS_CLEANUP(ks_md5_destroyp) struct ks_md5 *md5 = NULL;
@@ -60,6 +107,8 @@ END_TEST
 KS_SUITE("base/md5")
 {
     KS_TEST(many_keys_get_their_own_hash);
+    KS_TEST_LOOP(every_width_agrees_with_openssl, 3);
+    KS_TEST(a_width_that_does_not_exist_is_refused);
     KS_TEST(no_keys_are_fine);
     KS_TEST(without_memory_nothing_is_made);
 }
