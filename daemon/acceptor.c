@@ -1,6 +1,7 @@
 #include "daemon/acceptor.h"
 
 #include "base/alloc.h"
+#include "daemon/config.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -66,9 +67,10 @@ static void acceptor_deal(
 {
     struct ks_loop_shared *shared = acceptor->loops[0].shared;
     /* Counted here, not when its loop opens it: a burst is dealt out before any of it is opened. */
-    if (atomic_fetch_add(&shared->connections, 1) >= shared->connections_max) {
+    uint64_t limit = shared->live->limits_connections;
+    if (atomic_fetch_add(&shared->connections, 1) >= limit) {
         ks_emit(shared->events, KS_LEVEL_WARNING, "connection.refused",
-            "why=\"limits.connections is reached\" limit=%u", shared->connections_max);
+            "why=\"limits.connections is reached\" limit=%llu", (unsigned long long)limit);
         atomic_fetch_sub(&shared->connections, 1);
         close(fd);
         return;

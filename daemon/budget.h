@@ -7,13 +7,13 @@
 #include <stdatomic.h>
 
 struct ks_budget {
-    uint64_t bytes_max; /* [const] */
+    _Atomic uint64_t bytes_max; /* a reload may change it; what is already taken stays */
     _Atomic uint64_t used_bytes;
 };
 
 static inline void ks_budget_init(struct ks_budget *budget, uint64_t bytes_max)
 {
-    budget->bytes_max = bytes_max;
+    atomic_init(&budget->bytes_max, bytes_max);
     atomic_init(&budget->used_bytes, 0);
 }
 
@@ -21,7 +21,7 @@ static inline void ks_budget_init(struct ks_budget *budget, uint64_t bytes_max)
 static inline bool ks_budget_reserve(struct ks_budget *budget, uint64_t bytes)
 {
     uint64_t used = atomic_fetch_add_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
-    if (used + bytes <= budget->bytes_max)
+    if (used + bytes <= atomic_load_explicit(&budget->bytes_max, memory_order_relaxed))
         return true;
     atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
     return false;

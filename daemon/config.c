@@ -1,6 +1,7 @@
 #include "daemon/config.h"
 
 #include "base/alloc.h"
+#include "daemon/listener.h"
 #include "daemon/units.h"
 
 #include <dirent.h>
@@ -8,6 +9,7 @@
 #include <ini.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum row_type { ROW_TEXT, ROW_BYTES, ROW_DURATION, ROW_COUNT, ROW_BOOL, ROW_CHOICE };
 
@@ -22,20 +24,25 @@ struct row {
     uint64_t max;
     enum row_type type;
     size_t offset;
+    size_t live_offset; /* in struct ks_live; RESTART_ROW: not there */
 };
 
-#define ROW(section_, key_, flag_, fallback_, text_, type_)                                        \
-    .section = #section_, .key = #key_, .flag = (flag_), .fallback = (fallback_), .text = (text_), \
-    .type = (type_), .offset = offsetof(struct ks_config, section_##_##key_)
-#define KS_CONFIG_TEXT(s, k, f, d, t) {ROW(s, k, f, d, t, ROW_TEXT)},
-#define KS_CONFIG_BYTES(s, k, f, d, t, lo, hi)                                                     \
-    {ROW(s, k, f, d, t, ROW_BYTES), .min = (lo), .max = (hi)},
-#define KS_CONFIG_DURATION(s, k, f, d, t, lo, hi)                                                  \
-    {ROW(s, k, f, d, t, ROW_DURATION), .min = (lo), .max = (hi)},
-#define KS_CONFIG_COUNT(s, k, f, d, t, lo, hi)                                                     \
-    {ROW(s, k, f, d, t, ROW_COUNT), .min = (lo), .max = (hi)},
-#define KS_CONFIG_BOOL(s, k, f, d, t) {ROW(s, k, f, d, t, ROW_BOOL)},
-#define KS_CONFIG_CHOICE(s, k, f, d, t, words) {ROW(s, k, f, d, t, ROW_CHOICE), .choices = (words)},
+#define RESTART_ROW SIZE_MAX
+#define LIVE_OFFSET_LIVE(s, k) offsetof(struct ks_live, s##_##k)
+#define LIVE_OFFSET_RESTART(s, k) RESTART_ROW
+#define ROW(s, k, a, f, d, t, type_)                                                               \
+    .section = #s, .key = #k, .flag = (f), .fallback = (d), .text = (t), .type = (type_),          \
+    .offset = offsetof(struct ks_config, s##_##k), .live_offset = LIVE_OFFSET_##a(s, k)
+#define KS_CONFIG_TEXT(s, k, a, f, d, t) {ROW(s, k, a, f, d, t, ROW_TEXT)},
+#define KS_CONFIG_BYTES(s, k, a, f, d, t, lo, hi)                                                  \
+    {ROW(s, k, a, f, d, t, ROW_BYTES), .min = (lo), .max = (hi)},
+#define KS_CONFIG_DURATION(s, k, a, f, d, t, lo, hi)                                               \
+    {ROW(s, k, a, f, d, t, ROW_DURATION), .min = (lo), .max = (hi)},
+#define KS_CONFIG_COUNT(s, k, a, f, d, t, lo, hi)                                                  \
+    {ROW(s, k, a, f, d, t, ROW_COUNT), .min = (lo), .max = (hi)},
+#define KS_CONFIG_BOOL(s, k, a, f, d, t) {ROW(s, k, a, f, d, t, ROW_BOOL)},
+#define KS_CONFIG_CHOICE(s, k, a, f, d, t, words)                                                  \
+    {ROW(s, k, a, f, d, t, ROW_CHOICE), .choices = (words)},
 static const struct row rows[] = {
 #include "daemon/config.def"
 };
@@ -91,6 +98,21 @@ static size_t choice_index(const char *choices, const char *word, size_t *out_co
     }
     *out_count = count + 1;
     return index;
+}
+
+/* The word of a number that choice_index gave. */
+static void choice_word(const char *choices, uint64_t index, char text[KS_CONFIG_TEXT_BYTES])
+{
+    for (; index > 0; index--)
+        choices += strcspn(choices, "|") + 1;
+    snprintf(text, KS_CONFIG_TEXT_BYTES, "%.*s", (int)strcspn(choices, "|"), choices);
+}
+
+/* Of every type but ROW_TEXT. */
+static const uint64_t *row_number(const struct row *row, const struct ks_config *config)
+{
+    KS_ASSERT(row->type != ROW_TEXT);
+    return (const uint64_t *)(const void *)((const char *)config + row->offset);
 }
 
 /* where names the source in the error: "line 12 of 'kstreamd.conf'", "--listen",
@@ -195,9 +217,15 @@ static char *file_line(char *to, int bytes, void *stream)
     char *line = fgets(to, bytes, reader->file);
     if (!line)
         return NULL;
-    if (!reader->is_mid_line)
-        reader->line++;
+    bool is_begin = !reader->is_mid_line;
     reader->is_mid_line = strchr(line, '\n') == NULL;
+    if (!is_begin)
+        return line;
+    reader->line++;
+    /* inih takes an indented line for more of the value before it, so that an indented key would
+     * silently become another key's value. */
+    char *text = line + strspn(line, " \t");
+    memmove(line, text, strlen(text) + 1);
     return line;
 }
 
@@ -214,7 +242,8 @@ static int file_key(void *arg, const char *section, const char *key, const char 
     return reader->status == KS_OK;
 }
 
-static enum ks_status load_file(const char *path, struct ks_config *config, struct ks_error *err)
+static enum ks_status load_file(const char *path, const struct ks_config_sources *sources,
+    struct ks_config *config, struct ks_error *err)
 {
     struct file_reader reader = {.path = path, .config = config, .err = err};
     reader.file = fopen(path, "re");
@@ -233,6 +262,8 @@ static enum ks_status load_file(const char *path, struct ks_config *config, stru
             path);
     if (rc < 0 || !is_read)
         return ks_fail(err, KS_IO, errno, "cannot read the configuration '%s'", path);
+    if (sources->on_file)
+        sources->on_file(sources->on_file_arg, path);
     return KS_OK;
 }
 
@@ -242,10 +273,16 @@ static int is_conf(const struct dirent *entry)
     return bytes > 5 && entry->d_name[0] != '.' && strcmp(entry->d_name + bytes - 5, ".conf") == 0;
 }
 
-/* FILE, then conf.d/ *.conf beside it in the order of their names: later ones win. */
-static enum ks_status load_files(const char *path, struct ks_config *config, struct ks_error *err)
+static int by_bytes(const struct dirent **a, const struct dirent **b)
 {
-    enum ks_status st = load_file(path, config, err);
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* FILE, then conf.d/ *.conf beside it in the order of their names: later ones win. */
+static enum ks_status load_files(const char *path, const struct ks_config_sources *sources,
+    struct ks_config *config, struct ks_error *err)
+{
+    enum ks_status st = load_file(path, sources, config, err);
     if (st)
         return st;
     char folder[3000];
@@ -255,12 +292,15 @@ static enum ks_status load_files(const char *path, struct ks_config *config, str
     if (n < 0 || (size_t)n >= sizeof(folder))
         return ks_fail(err, KS_USAGE, 0, "the path of the configuration is too long");
     struct dirent **entries = NULL;
-    int count = scandir(folder, &entries, is_conf, alphasort);
+    /* alphasort would follow the locale. */
+    int count = scandir(folder, &entries, is_conf, by_bytes);
+    if (count < 0 && errno != ENOENT)
+        return ks_fail(err, KS_IO, errno, "cannot read the configuration '%s'", folder);
     for (int i = 0; i < count; i++) {
         char name[3400];
         snprintf(name, sizeof(name), "%s/%s", folder, entries[i]->d_name);
         if (!st)
-            st = load_file(name, config, err);
+            st = load_file(name, sources, config, err);
         free(entries[i]); /* scandir's own */
     }
     if (count >= 0)
@@ -398,6 +438,11 @@ static enum ks_status flags_read(
     return KS_OK;
 }
 
+static bool is_address(const char *text)
+{
+    return strcmp(text, "none") == 0 || ks_listener_is_address(text);
+}
+
 /* What no single row can see. */
 static enum ks_status config_check(const struct ks_config *config, struct ks_error *err)
 {
@@ -410,12 +455,26 @@ static enum ks_status config_check(const struct ks_config *config, struct ks_err
     if (config->storage_journal_file_bytes > config->storage_journal_bytes / 2)
         return ks_fail(err, KS_USAGE, 0,
             "two files of 'storage.journal_file_bytes' must fit into 'storage.journal_bytes'");
+    if (!is_address(config->listen_native) || !is_address(config->listen_http))
+        return ks_fail(err, KS_USAGE, 0, "'listen.%s' must be HOST:PORT or 'none', not '%.100s'",
+            is_address(config->listen_native) ? "http" : "native",
+            is_address(config->listen_native) ? config->listen_http : config->listen_native);
     if (!config->storage_data_dir[0])
         return ks_fail(err, KS_USAGE, 0, "'storage.data_dir' must not be empty");
     if (strcmp(config->listen_native, "none") == 0 && strcmp(config->listen_unix, "none") == 0)
         return ks_fail(err, KS_USAGE, 0,
             "'listen.native' and 'listen.unix' are both 'none': nobody could connect");
     return KS_OK;
+}
+
+/* NULL: no file. The default one need not exist; a named one must. */
+static const char *config_path(const struct ks_config_sources *sources, const char *flag)
+{
+    const char *path = flag ? flag : environment_value(sources->environment, "KSTREAM_CONFIG");
+    if (path)
+        return strcmp(path, "none") == 0 ? NULL : path;
+    path = sources->default_path;
+    return path && (access(path, F_OK) == 0 || errno != ENOENT) ? path : NULL;
 }
 
 enum ks_status ks_config_load(const struct ks_config_sources *sources, struct ks_config *out_config,
@@ -432,13 +491,12 @@ enum ks_status ks_config_load(const struct ks_config_sources *sources, struct ks
     enum ks_status st = flags_read(sources, &flags, err);
     if (st)
         return st;
-    if (!flags.config_path)
-        flags.config_path = environment_value(sources->environment, "KSTREAM_CONFIG");
+    const char *path = config_path(sources, flags.config_path);
     bool is_run = flags.action == KS_ACTION_RUN || flags.action == KS_ACTION_CHECK_CONFIG ||
                   flags.action == KS_ACTION_PRINT_ADDRESSES;
     if (is_run) {
-        if (flags.config_path)
-            st = load_files(flags.config_path, config, err);
+        if (path)
+            st = load_files(path, sources, config, err);
         if (!st)
             st = load_environment(sources->environment, config, err);
         flags.config = config;
@@ -454,6 +512,69 @@ enum ks_status ks_config_load(const struct ks_config_sources *sources, struct ks
     return KS_OK;
 }
 
+/* ---- reload ---- */
+
+static _Atomic uint64_t *live_member(struct ks_live *live, const struct row *row)
+{
+    return (_Atomic uint64_t *)(void *)((char *)live + row->live_offset);
+}
+
+void ks_live_store(struct ks_live *live, const struct ks_config *config)
+{
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
+        if (rows[i].live_offset != RESTART_ROW)
+            atomic_store(live_member(live, &rows[i]), *row_number(&rows[i], config));
+}
+
+void ks_config_copy_live(const struct ks_config *from, struct ks_config *to)
+{
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
+        if (rows[i].live_offset != RESTART_ROW)
+            memcpy((char *)to + rows[i].offset, row_number(&rows[i], from), sizeof(uint64_t));
+}
+
+static void row_to_text(
+    const struct row *row, const struct ks_config *config, char text[KS_CONFIG_TEXT_BYTES])
+{
+    if (row->type == ROW_TEXT) {
+        memcpy(text, (const char *)config + row->offset, KS_CONFIG_TEXT_BYTES);
+        return;
+    }
+    uint64_t number = *row_number(row, config);
+    switch (row->type) {
+    case ROW_TEXT:
+    case ROW_COUNT:
+        snprintf(text, KS_CONFIG_TEXT_BYTES, "%llu", (unsigned long long)number);
+        break;
+    case ROW_BYTES:
+        ks_units_bytes_to_text(number, text, KS_CONFIG_TEXT_BYTES);
+        break;
+    case ROW_DURATION:
+        ks_units_duration_to_text(number, text, KS_CONFIG_TEXT_BYTES);
+        break;
+    case ROW_BOOL:
+        snprintf(text, KS_CONFIG_TEXT_BYTES, "%s", number ? "yes" : "no");
+        break;
+    case ROW_CHOICE:
+        choice_word(row->choices, number, text);
+        break;
+    }
+}
+
+void ks_config_diff(const struct ks_config *from, const struct ks_config *to,
+    void (*each)(void *arg, const struct ks_config_change *change), void *arg)
+{
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
+        const struct row *row = &rows[i];
+        struct ks_config_change change = {.is_live = row->live_offset != RESTART_ROW};
+        snprintf(change.key, sizeof(change.key), "%s.%s", row->section, row->key);
+        row_to_text(row, from, change.from);
+        row_to_text(row, to, change.to);
+        if (strcmp(change.from, change.to) != 0)
+            each(arg, &change);
+    }
+}
+
 /* ---- printing ---- */
 
 static void row_print_range(FILE *to, const struct row *row)
@@ -464,12 +585,28 @@ static void row_print_range(FILE *to, const struct row *row)
         fprintf(to, " (yes|no)");
 }
 
+static void row_print_apply(FILE *to, const struct row *row)
+{
+    if (row->live_offset == RESTART_ROW)
+        fprintf(to, " [restart]");
+}
+
 void ks_config_print_defaults(FILE *to)
 {
-    fprintf(to, "# kstreamd.conf: every setting with its default. A value may also come from the "
-                "environment\n"
-                "# (KSTREAM_SECTION__KEY) or a flag (kstreamd --help); flag > environment > file > "
-                "default.\n");
+    fprintf(to,
+        "# kstreamd.conf: every setting with its default, commented out. Behind this file those "
+        "of\n"
+        "# conf.d/*.conf beside it are read in the order of their names: the last word wins. A "
+        "value\n"
+        "# may also come from the environment (KSTREAM_SECTION__KEY) or a flag (kstreamd --help):\n"
+        "# flag > environment > files > default. Lines have at most 199 bytes; a '#' or ';' begins "
+        "a\n"
+        "# comment line, a ';' behind a blank a comment.\n"
+        "#\n"
+        "# systemctl reload kstreamd (SIGHUP) reads all of it again: nothing changes when anything "
+        "is\n"
+        "# wrong, and the log says what changed. Settings marked [restart] wait for a restart.\n"
+        "# kstreamd --check-config says whether the files are right.\n");
     const char *section = "";
     for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
         if (strcmp(section, rows[i].section) != 0)
@@ -477,6 +614,7 @@ void ks_config_print_defaults(FILE *to)
         section = rows[i].section;
         fprintf(to, "# %s", rows[i].text);
         row_print_range(to, &rows[i]);
+        row_print_apply(to, &rows[i]);
         fprintf(to, "\n#%s = %s\n", rows[i].key, rows[i].fallback);
     }
 }
@@ -484,7 +622,8 @@ void ks_config_print_defaults(FILE *to)
 void ks_config_print_help(FILE *to)
 {
     fprintf(to, "usage: kstreamd [--config FILE] [--FLAG VALUE]...\n\nThe kstream broker.\n\n"
-                "  --config FILE             settings; conf.d/*.conf beside it are read as well\n");
+                "  --config FILE             settings; conf.d/*.conf beside it are read as well;\n"
+                "                            'none': no file (default: " KS_CONFIG_PATH ")\n");
     for (size_t i = 0; i < KS_COUNT_OF(action_flags); i++)
         fprintf(to, "  --%-23s %s\n", action_flags[i].flag, action_flags[i].text);
     fprintf(to, "\nsettings (flag, default):\n");

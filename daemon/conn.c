@@ -1,6 +1,7 @@
 #include "daemon/conn.h"
 
 #include "base/alloc.h"
+#include "daemon/config.h"
 #include "daemon/loop.h"
 #include "proto/frame.h"
 
@@ -21,8 +22,8 @@ static bool conn_may_consume(const struct ks_conn *conn)
 {
     const struct ks_loop_shared *shared = conn->loop->shared;
     return !conn->is_closed && !conn->is_input_over && conn->calls < KS_CONN_CALLS_MAX &&
-           conn->in_flight_bytes < shared->in_flight_bytes_max &&
-           conn->out_bytes < shared->output_bytes_max;
+           conn->in_flight_bytes < shared->live->limits_in_flight &&
+           conn->out_bytes < shared->live->limits_output;
 }
 
 static void conn_free_if_over(struct ks_conn *conn)
@@ -141,7 +142,8 @@ static void conn_arm_frame_timer(struct ks_conn *conn, size_t frame_bytes)
     const struct ks_loop_shared *shared = conn->loop->shared;
     if (event_pending(&conn->frame_timer, EV_TIMEOUT, NULL))
         return;
-    uint64_t ms = shared->frame_timeout_ms + frame_bytes * 1000 / shared->frame_bytes_per_s_min;
+    uint64_t ms =
+        shared->live->limits_frame_timeout + frame_bytes * 1000 / shared->live->limits_frame_rate;
     struct timeval timeout = timeval_of_ms(ms);
     event_add(&conn->frame_timer, &timeout);
 }
@@ -364,8 +366,8 @@ void ks_conn_call_end(struct ks_conn *conn, uint64_t bytes)
 bool ks_conn_promise(struct ks_conn *conn, uint64_t bytes)
 {
     struct ks_loop_shared *shared = conn->loop->shared;
-    if (conn->is_closed || conn->out_bytes >= shared->output_bytes_max ||
-        conn->promised_bytes >= shared->in_flight_bytes_max ||
+    if (conn->is_closed || conn->out_bytes >= shared->live->limits_output ||
+        conn->promised_bytes >= shared->live->limits_in_flight ||
         !ks_budget_reserve(&shared->output, bytes))
         return false;
     conn->promised_bytes += bytes;
@@ -468,7 +470,7 @@ void ks_conn_flush(struct ks_conn *conn)
     } else {
         event_add(&conn->write_event, NULL);
         if (!event_pending(&conn->write_timer, EV_TIMEOUT, NULL)) {
-            struct timeval timeout = timeval_of_ms(conn->loop->shared->write_timeout_ms);
+            struct timeval timeout = timeval_of_ms(conn->loop->shared->live->limits_write_timeout);
             event_add(&conn->write_timer, &timeout);
         }
     }

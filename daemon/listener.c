@@ -35,6 +35,13 @@ static bool split_address(const char *address, char host[HOST_BYTES], char port[
     return true;
 }
 
+bool ks_listener_is_address(const char *address)
+{
+    char host[HOST_BYTES];
+    char port[8];
+    return split_address(address, host, port);
+}
+
 static bool is_loopback(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET) {

@@ -15,6 +15,8 @@ struct ks_listen_options {
     bool is_insecure;    /* beyond loopback is fine */
 };
 
+/* HOST:PORT by its form; whether the host exists is not asked. */
+bool ks_listener_is_address(const char *address);
 /*
  * out_address has room for KS_ADDRESS_BYTES and gets HOST:PORT with the port that was picked.
  * Errors: KS_USAGE not HOST:PORT, or beyond loopback; KS_IN_USE the port is taken; KS_IO.

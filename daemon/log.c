@@ -110,7 +110,7 @@ static void line_write(
         snprintf(prefix, sizeof(prefix), "<%d>", syslog_levels[level]);
         line_text(&line, prefix);
     }
-    if (logger->format == KS_LOG_FORMAT_JSON) {
+    if (atomic_load(&logger->format) == KS_LOG_FORMAT_JSON) {
         line_text(&line, "{\"time\":\"");
         line_time(&line, ks_clock_unix_ms(logger->clock));
         line_text(&line, "\",\"level\":\"");
@@ -164,7 +164,7 @@ static void logger_emit(
 {
     /* The seam is const for its users; the sink's own state is behind its mutex. */
     struct ks_logger *logger = (struct ks_logger *)(uintptr_t)events;
-    if (level < logger->level)
+    if ((int)level < atomic_load_explicit(&logger->level, memory_order_relaxed))
         return;
     uint64_t second = ks_clock_mono_ns(logger->clock) / 1000000000u;
     KS_LOCK_SCOPE(&logger->mu);
@@ -186,12 +186,17 @@ void ks_logger_init(struct ks_logger *logger, const struct ks_logger_options *op
 {
     memset(logger, 0, sizeof(*logger));
     logger->events.emit = logger_emit;
-    logger->format = options->format;
-    logger->level = options->level;
+    ks_logger_set(logger, options->format, options->level);
     logger->clock = options->clock;
     logger->fd = options->fd;
     logger->is_journal = options->is_journal;
     ks_mutex_init(&logger->mu, KS_RANK_EVENTS);
+}
+
+void ks_logger_set(struct ks_logger *logger, enum ks_log_format format, enum ks_level level)
+{
+    atomic_store(&logger->format, (int)format);
+    atomic_store(&logger->level, (int)level);
 }
 
 void ks_logger_fini(struct ks_logger *logger)

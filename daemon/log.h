@@ -26,8 +26,8 @@ struct ks_log_name {
 
 struct ks_logger {
     struct ks_events events; /* first member: give &logger->events to others */
-    enum ks_log_format format;
-    enum ks_level level;
+    _Atomic int format;      /* enum ks_log_format */
+    _Atomic int level;       /* enum ks_level */
     bool is_journal; /* systemd reads us: it adds time itself, the level goes in front as <N> */
     const struct ks_clock *clock;
     int fd;
@@ -44,6 +44,8 @@ struct ks_logger_options {
 };
 
 void ks_logger_init(struct ks_logger *logger, const struct ks_logger_options *options);
+/* Any thread, from now on. */
+void ks_logger_set(struct ks_logger *logger, enum ks_log_format format, enum ks_level level);
 /* Writes what was still held back. */
 void ks_logger_fini(struct ks_logger *logger);
 

@@ -18,6 +18,7 @@
 #include <pthread.h>
 
 struct ks_acceptor;
+struct ks_live;
 
 #define KS_SLAB_BYTES (256u * 1024) /* one read, one write turn */
 
@@ -25,15 +26,10 @@ struct ks_acceptor;
 struct ks_loop_shared {
     const struct ks_clock *clock;
     const struct ks_events *events;
-    struct ks_budget input;  /* bytes of requests being received or worked on */
-    struct ks_budget output; /* bytes of answers on their way out */
+    const struct ks_live *live; /* limits of a connection, timeouts: as they are now */
+    struct ks_budget input;     /* bytes of requests being received or worked on */
+    struct ks_budget output;    /* bytes of answers on their way out */
     _Atomic uint32_t connections;
-    uint64_t in_flight_bytes_max; /* a connection's */
-    uint64_t output_bytes_max;    /* a connection's */
-    uint64_t frame_timeout_ms;
-    uint64_t frame_bytes_per_s_min;
-    uint64_t write_timeout_ms;
-    uint32_t connections_max;
     void *server; /* of the protocol above */
 };
 

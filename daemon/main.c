@@ -10,6 +10,7 @@
 #include "daemon/log.h"
 #include "daemon/native.h"
 #include "daemon/ops.h"
+#include "daemon/reload.h"
 #include "daemon/version.h"
 
 #include <errno.h>
@@ -39,7 +40,9 @@ enum daemon_state {
 };
 
 struct daemon {
-    struct ks_config config;
+    const struct ks_config_sources *sources;
+    struct ks_config config;  /* [const] as at the start */
+    struct ks_config running; /* with what reloads changed */
     struct ks_logger logger;
     struct ks_datadir datadir;
     struct ks_server server;
@@ -176,7 +179,6 @@ static enum ks_status start_http(struct daemon *daemon, struct ks_error *err)
 
 static enum ks_status start_engine(struct daemon *daemon, struct ks_error *err)
 {
-    const struct ks_config *config = &daemon->config;
     struct ks_engine_options options = {.io = daemon->datadir.io,
         .catalog = daemon->datadir.catalog,
         .open_index = ks_datadir_open_index,
@@ -188,14 +190,7 @@ static enum ks_status start_engine(struct daemon *daemon, struct ks_error *err)
         .on_progress = daemon_on_progress,
         .on_progress_arg = daemon};
     struct ks_fs_info fs;
-    ks_engine_limits_default(&options.limits);
-    options.limits.segment_bytes = config->storage_segment_bytes;
-    options.limits.journal_bytes = config->storage_journal_bytes;
-    options.limits.journal_file_bytes = config->storage_journal_file_bytes;
-    options.limits.flush_bytes = config->storage_flush_bytes;
-    options.limits.flush_age_ms = config->storage_flush_age;
-    options.limits.tail_bytes_max = config->limits_memory;
-    options.limits.shards_max = (uint32_t)config->limits_shards;
+    ks_server_engine_limits(&daemon->config, &options.limits);
     enum ks_status st = daemon->datadir.io->ops->fs_info(daemon->datadir.io, &fs, err);
     if (st)
         return st;
@@ -235,15 +230,9 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
     unsigned count = config->threads_loops ? (unsigned)config->threads_loops : core_count();
     server->loop_shared = (struct ks_loop_shared){.clock = &ks_clock_system,
         .events = &daemon->logger.events,
-        .in_flight_bytes_max = config->limits_in_flight,
-        .output_bytes_max = config->limits_output,
-        .frame_timeout_ms = config->limits_frame_timeout,
-        .frame_bytes_per_s_min = config->limits_frame_rate,
-        .write_timeout_ms = config->limits_write_timeout,
-        .connections_max = (uint32_t)config->limits_connections,
+        .live = &server->live,
         .server = server};
-    ks_budget_init(&server->loop_shared.input, config->limits_input);
-    ks_budget_init(&server->loop_shared.output, config->limits_output_memory);
+    ks_server_apply(server, config);
     server->loops = ks_calloc(count, sizeof(server->loops[0]));
     if (!server->loops)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot make the loops");
@@ -383,10 +372,10 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
     atomic_compare_exchange_strong(&daemon->state, &ready, STATE_STOPPING);
     if (daemon->datadir.io)
         ks_addresses_remove(daemon->datadir.path);
-    stop_loops(daemon, daemon->config.storage_stop_timeout);
+    stop_loops(daemon, daemon->running.storage_stop_timeout);
     ks_readers_destroy(server->readers);
     if (daemon->is_engine_started &&
-        ks_engine_stop(server->engine, daemon->config.storage_stop_timeout, &error)) {
+        ks_engine_stop(server->engine, daemon->running.storage_stop_timeout, &error)) {
         check_poison(daemon);
         is_clean = false;
         ks_emit(&daemon->logger.events, KS_LEVEL_WARNING, "daemon.unclean_stop",
@@ -425,8 +414,11 @@ static void daemon_wait(struct daemon *daemon)
             read(daemon->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
             continue;
         if (info.ssi_signo == SIGHUP) {
-            ks_emit(&daemon->logger.events, KS_LEVEL_NOTICE, "daemon.reload",
-                "text=\"no setting of this version changes without a restart\"");
+            const struct ks_reload reload = {.sources = daemon->sources,
+                .running = &daemon->running,
+                .server = &daemon->server,
+                .logger = &daemon->logger};
+            KS_IGNORE(ks_reload_run(&reload), "the log says why");
             continue;
         }
         ks_emit(
@@ -437,6 +429,7 @@ static void daemon_wait(struct daemon *daemon)
 
 static int daemon_run(struct daemon *daemon, bool is_print_addresses)
 {
+    daemon->running = daemon->config;
     struct ks_error error = KS_ERROR_INIT;
     uint64_t begun_ns = ks_clock_mono_ns(&ks_clock_system);
     const struct ks_logger_options options = {
@@ -480,11 +473,34 @@ static int daemon_run(struct daemon *daemon, bool is_print_addresses)
     return 0;
 }
 
+/* What --check-config names; what does not fit is not named. */
+struct files_read {
+    char text[4096];
+    size_t bytes;
+};
+
+static void file_was_read(void *arg, const char *path)
+{
+    struct files_read *files = arg;
+    size_t room = sizeof(files->text) - files->bytes;
+    int n = snprintf(files->text + files->bytes, room, "read '%s'\n", path);
+    if (n > 0 && (size_t)n < room)
+        files->bytes += (size_t)n;
+    else
+        files->text[files->bytes] = '\0';
+}
+
 int main(int argc, char **argv)
 {
     enum ks_config_action action = KS_ACTION_RUN;
     struct ks_error error = KS_ERROR_INIT;
-    const struct ks_config_sources sources = {.argc = argc, .argv = argv, .environment = environ};
+    struct files_read files_read = {.bytes = 0};
+    struct ks_config_sources sources = {.argc = argc,
+        .argv = argv,
+        .environment = environ,
+        .default_path = KS_CONFIG_PATH,
+        .on_file = file_was_read,
+        .on_file_arg = &files_read};
     struct daemon *daemon = ks_zalloc(sizeof(*daemon));
     if (!daemon)
         return ks_status_info(KS_NO_MEMORY)->exit_code;
@@ -494,6 +510,8 @@ int main(int argc, char **argv)
         ks_free(daemon);
         return ks_status_info(KS_USAGE)->exit_code;
     }
+    sources.on_file = NULL; /* reloads have their own words */
+    daemon->sources = &sources;
     switch (action) {
     case KS_ACTION_HELP:
         ks_config_print_help(stdout);
@@ -505,7 +523,8 @@ int main(int argc, char **argv)
         ks_config_print_defaults(stdout);
         break;
     case KS_ACTION_CHECK_CONFIG:
-        printf("the configuration is right\n");
+        printf("the configuration is right\n%s",
+            files_read.bytes > 0 ? files_read.text : "no file was read\n");
         break;
     case KS_ACTION_RUN:
     case KS_ACTION_PRINT_ADDRESSES:

@@ -198,7 +198,7 @@ static enum ks_status part_check_routing(
     uint32_t limit = part->append.record_count;
     uint32_t step = 1;
     uint32_t wanted = 0;
-    if (call->server->config->puts_verify_routing == KS_VERIFY_ROUTING_SAMPLE) {
+    if (call->server->live.puts_verify_routing == KS_VERIFY_ROUTING_SAMPLE) {
         limit = KS_MIN(limit, SAMPLE_RECORDS_MAX);
         step = SAMPLE_STEP;
         wanted =
@@ -248,7 +248,7 @@ static enum ks_status part_prepare(struct ks_call *call, const struct ks_put_par
     enum ks_status st = ks_records_validate(
         from->records, from->record_count, &limits, &part->append.body_crc, err);
     if (st || stream->open_count == 1 ||
-        call->server->config->puts_verify_routing == KS_VERIFY_ROUTING_OFF)
+        call->server->live.puts_verify_routing == KS_VERIFY_ROUTING_OFF)
         return st;
     return part_check_routing(call, part, err);
 }

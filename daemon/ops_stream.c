@@ -37,7 +37,7 @@ static void create_refused(struct ks_call *call, enum ks_status st, const struct
             "aws_service_limits.html) for current limits and how to request higher limits.",
             config->aws_account_id, config->aws_region,
             ks_registry_open_shards(call->server->engine),
-            (unsigned long long)config->limits_shards, spec->shard_count);
+            (unsigned long long)call->server->live.limits_shards, spec->shard_count);
     } else {
         ks_call_fail(call, st, error);
     }

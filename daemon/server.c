@@ -12,15 +12,38 @@ static uint64_t server_pressure(struct ks_server *server)
         atomic_compare_exchange_strong(&server->pressure_mono_ms, &seen, now)) {
         struct ks_engine_stats stats;
         ks_engine_stats(server->engine, &stats);
-        uint64_t memory = stats.tail_bytes * 100 / server->config->limits_memory;
+        uint64_t memory = stats.tail_bytes * 100 / server->live.limits_memory;
         atomic_store(&server->pressure_percent, ks_max_u64(memory, stats.journal_used_percent));
     }
     return atomic_load_explicit(&server->pressure_percent, memory_order_relaxed);
 }
 
+void ks_server_engine_limits(const struct ks_config *config, struct ks_engine_limits *limits)
+{
+    ks_engine_limits_default(limits);
+    limits->segment_bytes = config->storage_segment_bytes;
+    limits->journal_bytes = config->storage_journal_bytes;
+    limits->journal_file_bytes = config->storage_journal_file_bytes;
+    limits->flush_bytes = config->storage_flush_bytes;
+    limits->flush_age_ms = config->storage_flush_age;
+    limits->tail_bytes_max = config->limits_memory;
+    limits->shards_max = (uint32_t)config->limits_shards;
+}
+
+void ks_server_apply(struct ks_server *server, const struct ks_config *config)
+{
+    struct ks_engine_limits limits;
+    ks_live_store(&server->live, config);
+    atomic_store(&server->loop_shared.input.bytes_max, config->limits_input);
+    atomic_store(&server->loop_shared.output.bytes_max, config->limits_output_memory);
+    ks_server_engine_limits(config, &limits);
+    if (server->engine)
+        ks_engine_set_limits(server->engine, &limits);
+}
+
 uint32_t ks_server_put_credit(struct ks_server *server)
 {
-    uint64_t whole = ks_min_u64(server->config->limits_in_flight, UINT32_MAX);
+    uint64_t whole = ks_min_u64(server->live.limits_in_flight, UINT32_MAX);
     uint64_t pressure = server_pressure(server);
     if (pressure <= PRESSURE_FREE_PERCENT)
         return (uint32_t)whole;

@@ -10,7 +10,8 @@
 #include "storage/engine.h"
 
 struct ks_server {
-    const struct ks_config *config;
+    const struct ks_config *config; /* as at the start; LIVE settings are read from live */
+    struct ks_live live;            /* as they are now */
     const struct ks_clock *clock;
     const struct ks_events *events;
     struct ks_engine *engine;
@@ -26,6 +27,11 @@ struct ks_server {
     _Atomic uint64_t pressure_mono_ms;
 };
 
+/* Makes the LIVE settings of config those of the running broker: settings, budgets, the engine's
+ * limits. engine may still be missing. */
+void ks_server_apply(struct ks_server *server, const struct ks_config *config);
+/* The engine's limits as config says, the others as by default. */
+void ks_server_engine_limits(const struct ks_config *config, struct ks_engine_limits *limits);
 /* Puts that a connection may have unanswered: the whole budget, less and less from 75 % of memory
  * or journal on. */
 uint32_t ks_server_put_credit(struct ks_server *server);

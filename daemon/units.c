@@ -1,5 +1,6 @@
 #include "daemon/units.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct unit {
@@ -27,6 +28,29 @@ static const struct unit time_units[] = {
     {"h", 3600 * 1000},
     {"d", 24 * 3600 * 1000},
 };
+
+static void number_to_text(
+    uint64_t number, const struct unit *units, size_t unit_count, char *text, size_t text_bytes)
+{
+    size_t best = 0;
+    for (size_t i = 0; i < unit_count && number > 0; i++)
+        if (number % units[i].factor == 0)
+            best = i;
+    snprintf(text, text_bytes, "%llu%s", (unsigned long long)(number / units[best].factor),
+        units[best].name);
+}
+
+void ks_units_bytes_to_text(uint64_t number, char *text, size_t text_bytes)
+{
+    static const struct unit units[] = {{"", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20},
+        {"GiB", 1ull << 30}, {"TiB", 1ull << 40}};
+    number_to_text(number, units, KS_COUNT_OF(units), text, text_bytes);
+}
+
+void ks_units_duration_to_text(uint64_t ms, char *text, size_t text_bytes)
+{
+    number_to_text(ms, time_units, KS_COUNT_OF(time_units), text, text_bytes);
+}
 
 static bool number_with_unit(
     const char *text, const struct unit *units, size_t unit_count, uint64_t *out)

@@ -293,8 +293,7 @@ static void commit_fail(struct ks_commit *commit)
 
 static void commit_wake_flusher(struct ks_engine *engine)
 {
-    const struct ks_engine_limits *limits = &engine->options.limits;
-    if (atomic_load(&engine->tail_budget.used_bytes) >= limits->flush_bytes ||
+    if (atomic_load(&engine->tail_budget.used_bytes) >= atomic_load(&engine->flush_bytes) ||
         ks_journal_used_percent(engine->journal) >= FLUSH_AT_PERCENT)
         ks_wake_set(ks_flush_step(engine->flush)->wake);
 }

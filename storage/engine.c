@@ -147,7 +147,7 @@ enum ks_status ks_engine_open(
     if (!engine)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot open the storage engine");
     engine->options = *options;
-    engine->tail_budget.bytes_max = options->limits.tail_bytes_max;
+    ks_engine_set_limits(engine, &options->limits);
     ks_mutex_init(&engine->mu, KS_RANK_ENGINE);
     uint64_t seed = options->random_seed;
     if (seed == 0)
@@ -183,6 +183,14 @@ void ks_engine_destroy(struct ks_engine *engine)
     ks_journal_destroy(engine->journal);
     ks_mutex_fini(&engine->mu);
     ks_free(engine);
+}
+
+void ks_engine_set_limits(struct ks_engine *engine, const struct ks_engine_limits *limits)
+{
+    atomic_store(&engine->tail_budget.bytes_max, limits->tail_bytes_max);
+    atomic_store(&engine->flush_bytes, limits->flush_bytes);
+    atomic_store(&engine->flush_age_ms, limits->flush_age_ms);
+    atomic_store(&engine->shards_max, limits->shards_max);
 }
 
 const struct ks_recovery_stats *ks_engine_recovery(const struct ks_engine *engine)

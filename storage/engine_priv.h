@@ -19,8 +19,12 @@ struct ks_index;
 struct ks_registry;
 
 struct ks_engine {
-    struct ks_engine_options options; /* [const] */
-    struct ks_prng prng;              /* [registry's mutex] ids */
+    struct ks_engine_options options; /* [const]; of limits, those of ks_engine_set_limits as at
+                                         the start */
+    _Atomic uint64_t flush_bytes;     /* the limits that may change while running */
+    _Atomic uint64_t flush_age_ms;
+    _Atomic uint32_t shards_max;
+    struct ks_prng prng; /* [registry's mutex] ids */
     struct ks_tail_budget tail_budget;
     struct ks_journal *journal;
     struct ks_commit *commit;

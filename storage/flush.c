@@ -48,9 +48,10 @@ void ks_flush_note(struct ks_flush *flush, struct ks_log *log)
         is_new = ks_list_is_empty(&flush->dirty);
         ks_list_push(&flush->dirty, &log->flush_link);
     }
-    bool is_large = log->tail.bytes >= limits->flush_log_bytes ||
-                    atomic_load_explicit(&flush->engine->tail_budget.used_bytes,
-                        memory_order_relaxed) >= limits->flush_bytes;
+    bool is_large =
+        log->tail.bytes >= limits->flush_log_bytes ||
+        atomic_load_explicit(&flush->engine->tail_budget.used_bytes, memory_order_relaxed) >=
+            atomic_load_explicit(&flush->engine->flush_bytes, memory_order_relaxed);
     if (is_new || (is_large && !atomic_exchange(&flush->is_wake_sent, true)))
         ks_wake_set(&flush->wake);
 }
@@ -134,11 +135,11 @@ static void plan(struct ks_flush *flush, bool is_all)
 {
     const struct ks_engine_limits *limits = &flush->engine->options.limits;
     uint64_t now = ks_clock_mono_ns(flush->engine->options.clock);
+    uint64_t age_ns = atomic_load(&flush->engine->flush_age_ms) * 1000000;
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < flush->candidate_count; i++) {
             const struct candidate *candidate = &flush->candidates[i];
-            bool is_old = candidate->since_mono_ns != 0 &&
-                          now >= candidate->since_mono_ns + limits->flush_age_ms * 1000000;
+            bool is_old = candidate->since_mono_ns != 0 && now >= candidate->since_mono_ns + age_ns;
             bool is_wanted = is_all || is_old || candidate->bytes >= limits->flush_log_bytes;
             if (candidate->is_first != (pass == 0) || !is_wanted)
                 continue;
@@ -174,7 +175,7 @@ static bool flush_begin(void *self)
         engine->journal && ks_journal_used_percent(engine->journal) >= JOURNAL_PERCENT_EAGER;
     if (is_pressed)
         mark_first(flush);
-    plan(flush, is_draining || is_pressed || total >= engine->options.limits.flush_bytes);
+    plan(flush, is_draining || is_pressed || total >= atomic_load(&engine->flush_bytes));
     list_put_back(flush);
     if (flush->round.count > 0)
         return true;

@@ -203,7 +203,7 @@ static enum ks_status create_announce(struct ks_registry *registry,
     const struct ks_stream_spec *spec, struct ks_stream *creating, uint64_t *out_first_log_id,
     struct ks_error *err)
 {
-    uint32_t shards_max = registry->engine->options.limits.shards_max;
+    uint32_t shards_max = atomic_load(&registry->engine->shards_max);
     KS_LOCK_SCOPE(&registry->mu);
     if (ks_registry_has_name(registry, spec->name))
         return ks_fail(err, KS_EXISTS, 0, "stream '%s' already exists", spec->name);

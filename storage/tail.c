@@ -69,8 +69,9 @@ void ks_tail_chunk_unref(struct ks_tail_chunk *chunk)
 static bool budget_charge(struct ks_tail_budget *budget, uint64_t bytes, bool may_exceed)
 {
     uint64_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+    uint64_t max = atomic_load_explicit(&budget->bytes_max, memory_order_relaxed);
     do {
-        if (!may_exceed && (used > budget->bytes_max || bytes > budget->bytes_max - used))
+        if (!may_exceed && (used > max || bytes > max - used))
             return false;
     } while (!atomic_compare_exchange_weak_explicit(
         &budget->used_bytes, &used, used + bytes, memory_order_relaxed, memory_order_relaxed));

@@ -20,7 +20,7 @@
 /* Bytes of tails in the whole process, with a ceiling. Threads: atomic. */
 struct ks_tail_budget {
     _Atomic uint64_t used_bytes;
-    uint64_t bytes_max;
+    _Atomic uint64_t bytes_max; /* may change while running; what is there stays */
 };
 
 struct ks_tail_mark;

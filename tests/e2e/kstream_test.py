@@ -59,16 +59,16 @@ def run_tests(*tests):
 class Broker:
     alive = []
 
-    def __init__(self, scratch, *flags, data_dir=None, wait=True, unix=False):
+    def __init__(self, scratch, *flags, data_dir=None, wait=True, unix=False, environment=None):
         self.scratch = scratch
         self.data_dir = data_dir or os.path.join(scratch, "data")
         self.log_path = os.path.join(scratch, "log-%d" % len(os.listdir(scratch)))
-        self.command = [KSTREAMD, "--data-dir", self.data_dir, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
+        self.command = [KSTREAMD, "--config", "none", "--data-dir", self.data_dir, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
                         *flags]
         if unix:
             self.command += ["--unix", os.path.join(scratch, "native.sock")]
         self.log_file = open(self.log_path, "wb")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("KSTREAM_")}
+        environment = {**{k: v for k, v in os.environ.items() if not k.startswith("KSTREAM_")}, **(environment or {})}
         self.process = subprocess.Popen(self.command, stderr=self.log_file, stdout=subprocess.DEVNULL, env=environment)
         Broker.alive.append(self)
         if wait:
@@ -93,6 +93,14 @@ class Broker:
                 raise AssertionError("kstreamd ended with %d:\n%s" % (self.process.returncode, self.log()))
             return "daemon.ready" in self.log() and os.path.exists(os.path.join(self.data_dir, "addresses"))
         wait_until(ready, "the broker is ready")
+        self.read_addresses()
+
+    def wait_listening(self):
+        """For a broker whose log does not speak of being ready."""
+        wait_until(lambda: os.path.exists(os.path.join(self.data_dir, "addresses")), "the broker listens")
+        self.read_addresses()
+
+    def read_addresses(self):
         with open(os.path.join(self.data_dir, "addresses")) as file:
             self.addresses = dict(line.strip().split("=", 1) for line in file)
 

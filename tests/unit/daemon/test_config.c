@@ -93,6 +93,109 @@ START_TEST(unknown_key_names_its_line_and_the_nearest_key)
 }
 END_TEST
 
+/* An indented key is a key: inih alone would make it more of the value before it. */
+START_TEST(indented_lines_are_lines_of_their_own)
+{
+    char folder[64];
+    char path[128];
+    temp_make(folder);
+    temp_write(folder, "a.conf", "[storage]\n  data_dir = /a\n\t unsafe_fs = yes\n  # a word\n");
+    snprintf(path, sizeof(path), "%s/a.conf", folder);
+    struct loaded loaded = LOAD(NULL, "--config", path);
+    ck_assert_msg(loaded.status == KS_OK, "%s", loaded.error.text);
+    ck_assert_str_eq(loaded.config.storage_data_dir, "/a");
+    ck_assert(loaded.config.storage_unsafe_fs);
+    temp_write(folder, "a.conf", "[storage]\ndata_dir = /a\n  unsafe = yes\n");
+    loaded = LOAD(NULL, "--config", path);
+    ck_assert_int_eq(loaded.status, KS_USAGE);
+    ck_assert_ptr_nonnull(strstr(loaded.error.text, "line 3 of"));
+    temp_remove(folder);
+}
+END_TEST
+
+static unsigned files_seen;
+static void count_file(void *arg, const char *path)
+{
+    files_seen++;
+    strncpy(arg, path, 127);
+}
+
+START_TEST(default_file_is_read_if_it_is_there_and_no_other_is_named)
+{
+    char folder[64];
+    char path[128];
+    char seen[128] = "";
+    temp_make(folder);
+    snprintf(path, sizeof(path), "%s/a.conf", folder);
+    struct ks_config config;
+    enum ks_config_action action;
+    struct ks_config_sources sources = {.argc = 1,
+        .argv = (char *[]){"kstreamd"},
+        .default_path = path,
+        .on_file = count_file,
+        .on_file_arg = seen};
+    files_seen = 0;
+    ck_assert_int_eq(ks_config_load(&sources, &config, &action, NULL), KS_OK);
+    ck_assert_uint_eq(files_seen, 0);
+    temp_write(folder, "a.conf", "[aws]\nregion=b\n");
+    ck_assert_int_eq(ks_config_load(&sources, &config, &action, NULL), KS_OK);
+    ck_assert_str_eq(config.aws_region, "b");
+    ck_assert_uint_eq(files_seen, 1);
+    ck_assert_str_eq(seen, path);
+    sources.argc = 3;
+    sources.argv = (char *[]){"kstreamd", "--config", "none"};
+    ck_assert_int_eq(ks_config_load(&sources, &config, &action, NULL), KS_OK);
+    ck_assert_str_eq(config.aws_region, "us-east-1");
+    /* Its conf.d is there but no folder: that is no "there is none". */
+    sources.argc = 1;
+    temp_write(folder, "conf.d", "");
+    ck_assert_int_eq(ks_config_load(&sources, &config, &action, NULL), KS_IO);
+    temp_remove(folder);
+}
+END_TEST
+
+struct seen_changes {
+    unsigned count;
+    struct ks_config_change last_live;
+    struct ks_config_change last_restart;
+};
+
+static void see_change(void *arg, const struct ks_config_change *change)
+{
+    struct seen_changes *seen = arg;
+    seen->count++;
+    *(change->is_live ? &seen->last_live : &seen->last_restart) = *change;
+}
+
+START_TEST(diff_names_what_changed_and_what_needs_a_restart)
+{
+    struct loaded from = load(NULL, 1, (char *[]){"kstreamd"});
+    struct loaded to = LOAD(NULL, "--in-flight", "8m", "--region", "eu-west-1");
+    struct seen_changes seen = {.count = 0};
+    ks_config_diff(&from.config, &to.config, see_change, &seen);
+    ck_assert_uint_eq(seen.count, 2);
+    ck_assert_str_eq(seen.last_live.key, "limits.in_flight");
+    ck_assert_str_eq(seen.last_live.from, "16MiB");
+    ck_assert_str_eq(seen.last_live.to, "8MiB");
+    ck_assert_str_eq(seen.last_restart.key, "aws.region");
+    ck_assert_str_eq(seen.last_restart.to, "eu-west-1");
+    to = LOAD(NULL, "--log-level", "debug", "--write-timeout", "90s", "--unsafe-fs");
+    ks_config_diff(&from.config, &to.config, see_change, &seen);
+    ck_assert_uint_eq(seen.count, 5);
+    ck_assert_str_eq(seen.last_live.from, "info");
+    ck_assert_str_eq(seen.last_live.to, "debug");
+    ck_assert_str_eq(seen.last_restart.from, "no");
+    ck_assert_str_eq(seen.last_restart.to, "yes");
+    struct ks_live live;
+    ks_live_store(&live, &to.config);
+    ck_assert_uint_eq(live.limits_write_timeout, 90000);
+    ks_config_copy_live(&to.config, &from.config);
+    seen.count = 0;
+    ks_config_diff(&from.config, &to.config, see_change, &seen);
+    ck_assert_uint_eq(seen.count, 1);
+}
+END_TEST
+
 START_TEST(misspelt_environment_and_flags_are_not_passed_over)
 {
     char *environment[] = {"KSTREAM_LISTEN__HTPP=127.0.0.1:20", "KSTREAM_HOME=/x", NULL};
@@ -137,6 +240,8 @@ START_TEST(values_out_of_range_or_shape_are_refused)
     ck_assert_int_eq(LOAD(NULL, "--account-id", "1").status, KS_USAGE);
     ck_assert_int_eq(LOAD(NULL, "--journal-bytes", "32MiB").status, KS_USAGE);
     ck_assert_int_eq(LOAD(NULL, "--listen", "none").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--listen", "localhost").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--http", "127.0.0.1:99999").status, KS_USAGE);
     ck_assert_int_eq(
         LOAD(NULL, "--insecure", "--log-format", "json", "--stop-timeout=1m").status, KS_OK);
 }
@@ -176,6 +281,19 @@ START_TEST(units_are_exact)
     ck_assert(ks_units_duration_ms("7d", &n) && n == 604800000);
     ck_assert(ks_units_duration_ms("500ms", &n) && n == 500);
     ck_assert(!ks_units_duration_ms("90", &n));
+    char text[32];
+    static const char *const sizes[] = {"0", "1", "1023", "64KiB", "10MiB", "1025MiB", "1TiB"};
+    for (size_t i = 0; i < KS_COUNT_OF(sizes); i++) {
+        ck_assert(ks_units_bytes(sizes[i], &n));
+        ks_units_bytes_to_text(n, text, sizeof(text));
+        ck_assert_str_eq(text, sizes[i]);
+    }
+    static const char *const durations[] = {"1ms", "1500ms", "90s", "15m", "25h", "7d"};
+    for (size_t i = 0; i < KS_COUNT_OF(durations); i++) {
+        ck_assert(ks_units_duration_ms(durations[i], &n));
+        ks_units_duration_to_text(n, text, sizeof(text));
+        ck_assert_str_eq(text, durations[i]);
+    }
 }
 END_TEST
 
@@ -185,6 +303,9 @@ KS_SUITE("daemon/config")
     KS_TEST(flag_beats_environment_beats_file_beats_default);
     KS_TEST(later_files_of_conf_d_win);
     KS_TEST(unknown_key_names_its_line_and_the_nearest_key);
+    KS_TEST(indented_lines_are_lines_of_their_own);
+    KS_TEST(default_file_is_read_if_it_is_there_and_no_other_is_named);
+    KS_TEST(diff_names_what_changed_and_what_needs_a_restart);
     KS_TEST(misspelt_environment_and_flags_are_not_passed_over);
     KS_TEST(cut_line_is_an_error_not_a_cut_value);
     KS_TEST(values_out_of_range_or_shape_are_refused);

@@ -1,4 +1,5 @@
 #include "base/alloc.h"
+#include "daemon/config.h"
 #include "daemon/conn.h"
 #include "daemon/loop.h"
 #include "tests/unit/daemon/temp.h"
@@ -8,6 +9,7 @@
 #include <sys/socket.h>
 
 /* One loop without a thread: the test turns it. Frames are counted, and answered on demand. */
+static struct ks_live live;
 static struct ks_loop_shared shared;
 static struct ks_loop loop;
 static struct ks_conn *conn;
@@ -83,12 +85,13 @@ static void set_up(void)
     memset(&shared, 0, sizeof(shared));
     shared.clock = &ks_clock_system;
     shared.events = &ks_events_ignore;
-    shared.in_flight_bytes_max = 1u << 20;
-    shared.output_bytes_max = 1u << 20;
-    shared.frame_timeout_ms = 60000;
-    shared.frame_bytes_per_s_min = 65536;
-    shared.write_timeout_ms = 60000;
-    shared.connections_max = 10;
+    live.limits_in_flight = 1u << 20;
+    live.limits_output = 1u << 20;
+    live.limits_frame_timeout = 60000;
+    live.limits_frame_rate = 65536;
+    live.limits_write_timeout = 60000;
+    live.limits_connections = 10;
+    shared.live = &live;
     ks_budget_init(&shared.input, 32u << 20);
     ks_budget_init(&shared.output, 32u << 20);
     ck_assert_int_eq(ks_loop_init(&loop, 0, &shared, NULL), KS_OK);
@@ -209,7 +212,7 @@ START_TEST(half_a_frame_and_silence_ends_by_timeout)
 {
     uint8_t frame[128];
     set_up();
-    shared.frame_timeout_ms = 1;
+    live.limits_frame_timeout = 1;
     size_t bytes = frame_make(frame, 100);
     push(frame, bytes / 2);
     /* Turns until the timer fires; bounded by the suite's own timeout. */
