@@ -45,6 +45,15 @@ static void conn_drop_input(struct ks_conn *conn)
         ks_list_remove(&conn->starve_link);
 }
 
+static void conn_end_waits(struct ks_conn *conn)
+{
+    conn->calls++; /* keeps the connection's memory while its calls end */
+    if (conn->protocol->on_end)
+        conn->protocol->on_end(conn);
+    conn->calls--;
+    conn_free_if_over(conn);
+}
+
 void ks_conn_close(struct ks_conn *conn, const char *why)
 {
     if (conn->is_closed)
@@ -71,7 +80,7 @@ void ks_conn_close(struct ks_conn *conn, const char *why)
     conn->fd = -1;
     atomic_fetch_sub(&loop->shared->connections, 1);
     ks_loop_check_end(loop);
-    conn_free_if_over(conn);
+    conn_end_waits(conn);
 }
 
 /* After the last frame: closes once nothing is owed any more. True when it closed. */
@@ -282,9 +291,10 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (n == 0) {
-        conn_end_input(
-            conn); /* it may have shut down only its sending side: answers still go out */
-        conn_close_if_done(conn);
+        /* It may have shut down only its sending side: answers still go out. */
+        conn_end_input(conn);
+        if (!conn_close_if_done(conn))
+            conn_end_waits(conn);
         return;
     }
     size_t kept = KS_MIN((size_t)n, room);
@@ -507,6 +517,7 @@ enum ks_status ks_conn_open(struct ks_loop *loop, int fd, const struct ks_conn_p
     conn->fd = fd;
     strncpy(conn->peer, peer, sizeof(conn->peer) - 1);
     ks_list_init(&conn->out);
+    ks_list_init(&conn->requests);
     event_assign(&conn->read_event, loop->base, fd, EV_READ | EV_PERSIST, conn_readable, conn);
     event_assign(&conn->write_event, loop->base, fd, EV_WRITE | EV_PERSIST, conn_writable, conn);
     event_assign(&conn->frame_timer, loop->base, -1, 0, conn_frame_late, conn);

@@ -44,6 +44,9 @@ struct ks_conn_protocol {
     /* The input cannot be understood as frames: a last word may be queued, then the connection
      * closes. */
     void (*on_bad_input)(struct ks_conn *conn, const struct ks_error *error);
+    /* The peer sends no more, or is gone (is_closed): calls that only wait should end. May be NULL.
+     */
+    void (*on_end)(struct ks_conn *conn);
 };
 
 struct ks_conn {
@@ -69,7 +72,8 @@ struct ks_conn {
     size_t out_bytes;
     uint64_t promised_bytes; /* of answers that are being read from the disk */
 
-    uint32_t calls; /* under way */
+    struct ks_list requests; /* the protocol's list of its calls */
+    uint32_t calls;          /* under way */
     uint64_t in_flight_bytes;
     bool is_consuming;  /* inside consume(): no re-entry */
     bool is_paused;     /* reads stopped until calls end or output leaves */

@@ -37,8 +37,7 @@ static void loop_stop(struct ks_mail *mail)
     loop->is_stopping = true;
     if (loop->on_stop)
         loop->on_stop(loop);
-    if (loop->on_wake)
-        loop->on_wake(loop); /* long-polls are answered now */
+    ks_parking_stop(&loop->parking); /* long-polls are answered now */
     KS_LIST_FOR_EACH_SAFE(node, &loop->conns)
     ks_conn_drain(KS_CONTAINER_OF(node, struct ks_conn, link));
     ks_loop_check_end(loop);
@@ -50,15 +49,6 @@ static void loop_abort(struct ks_mail *mail)
     KS_LIST_FOR_EACH_SAFE(node, &loop->conns)
     ks_conn_close(KS_CONTAINER_OF(node, struct ks_conn, link), "stop");
     event_base_loopbreak(loop->base);
-}
-
-static void loop_woken(struct ks_mail *mail)
-{
-    struct ks_loop *loop = KS_CONTAINER_OF(mail, struct ks_loop, wake_mail);
-    /* Cleared before looking: what becomes durable from now on sends another wake-up. */
-    atomic_store(&loop->is_wake_sent, false);
-    if (loop->on_wake)
-        loop->on_wake(loop);
 }
 
 static enum ks_status loop_open(struct ks_loop *loop, struct ks_error *err)
@@ -99,12 +89,9 @@ enum ks_status ks_loop_init(
     ks_list_init(&loop->conns);
     ks_list_init(&loop->dirty);
     ks_list_init(&loop->starved);
-    ks_list_init(&loop->parked);
+    ks_parking_init(&loop->parking, loop);
     loop->stop_mail.deliver = loop_stop;
     loop->abort_mail.deliver = loop_abort;
-    loop->wake_mail.deliver = loop_woken;
-    atomic_init(&loop->is_wake_sent, false);
-    atomic_init(&loop->parked_count, 0);
     enum ks_status st = loop_open(loop, err);
     if (st)
         return st;
@@ -124,6 +111,7 @@ void ks_loop_fini(struct ks_loop *loop)
     KS_ASSERT(!loop->is_running);
     /* Late completions: their calls and connections are freed by them. */
     ks_mailbox_deliver(&loop->mailbox);
+    ks_parking_fini(&loop->parking);
     event_del(&loop->mailbox_event);
     event_del(&loop->starve_timer);
     event_base_free(loop->base);
@@ -192,13 +180,6 @@ bool ks_loop_join(struct ks_loop *loop, uint64_t timeout_ms)
     pthread_join(loop->thread, NULL);
     loop->is_running = false;
     return true;
-}
-
-void ks_loop_wake(struct ks_loop *loop)
-{
-    if (atomic_load(&loop->parked_count) == 0 || atomic_exchange(&loop->is_wake_sent, true))
-        return;
-    ks_mailbox_send(&loop->mailbox, &loop->wake_mail);
 }
 
 void ks_loop_check_end(struct ks_loop *loop)

@@ -12,6 +12,7 @@
 #include "base/mailbox.h"
 #include "base/md5.h"
 #include "daemon/budget.h"
+#include "daemon/park.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -47,17 +48,13 @@ struct ks_loop {
     struct event flush_event; /* made active when dirty gets its first connection */
     struct event starve_timer;
     struct ks_list conns;
-    struct ks_list dirty;   /* connections with new output */
-    struct ks_list starved; /* connections waiting for the input budget */
-    struct ks_list parked;  /* calls waiting for records (ops_get.c) */
-    uint8_t *slab;          /* KS_SLAB_BYTES: what one read brings; empty between events */
+    struct ks_list dirty;      /* connections with new output */
+    struct ks_list starved;    /* connections waiting for the input budget */
+    struct ks_parking parking; /* calls waiting for records */
+    uint8_t *slab;             /* KS_SLAB_BYTES: what one read brings; empty between events */
     struct ks_md5 *md5;
     struct ks_mail stop_mail;
     struct ks_mail abort_mail;
-    struct ks_mail wake_mail; /* "records became durable", under way while is_wake_sent */
-    _Atomic bool is_wake_sent;
-    _Atomic uint32_t parked_count;
-    void (*on_wake)(struct ks_loop *loop);
     void (*on_stop)(struct ks_loop *loop); /* what else listens on this loop closes */
     struct ks_acceptor *acceptor;          /* of loop 0; borrowed */
     bool is_stopping;
@@ -76,9 +73,6 @@ void ks_loop_stop(struct ks_loop *loop);
 void ks_loop_abort(struct ks_loop *loop);
 /* False when the thread still runs after timeout_ms. */
 bool ks_loop_join(struct ks_loop *loop, uint64_t timeout_ms);
-/* Any thread: runs on_wake on the loop, unless nothing is parked there or a wake-up is under way.
- */
-void ks_loop_wake(struct ks_loop *loop);
 /* The loop's thread, after a connection went: a stopping loop ends with its last one. */
 void ks_loop_check_end(struct ks_loop *loop);
 

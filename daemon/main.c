@@ -241,7 +241,6 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
         st = ks_loop_init(&server->loops[i], i, &server->loop_shared, err);
         if (!st)
             daemon->loops_ready++;
-        server->loops[i].on_wake = ks_op_get_records_wake;
     }
     if (st)
         return st;

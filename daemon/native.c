@@ -14,6 +14,7 @@
 struct native_call {
     struct ks_call call; /* first member */
     struct ks_conn *conn;
+    struct ks_list link; /* conn->requests */
     uint64_t request_id;
     uint32_t op;
     uint64_t cost_bytes;
@@ -125,6 +126,7 @@ static void native_done(struct ks_call *call)
     else
         ks_conn_close(
             conn, "no memory for an answer"); /* a request without answer must not look pending */
+    ks_list_remove(&native->link);
     ks_call_fini(call);
     ks_free(native);
     ks_conn_call_end(conn, cost_bytes);
@@ -194,6 +196,8 @@ static enum ks_status native_frame(struct ks_conn *conn, struct ks_view body, st
     ks_call_init(&native->call, conn->loop, native_done);
     native->call.promise = native_promise;
     native->conn = conn;
+    native->link = (struct ks_list){NULL, NULL};
+    ks_list_push(&conn->requests, &native->link);
     native->request_id = request.request_id;
     native->op = request.op;
     native->promised_bytes = 0;
@@ -210,7 +214,19 @@ static void native_bad_input(struct ks_conn *conn, const struct ks_error *error)
     send_error(conn, 0, error);
 }
 
+static void native_end(struct ks_conn *conn)
+{
+    struct ks_list *node = conn->requests.next;
+    while (node != &conn->requests) {
+        struct native_call *native = KS_CONTAINER_OF(node, struct native_call, link);
+        node = node->next; /* ending a wait ends this call and no other */
+        if (native->call.end_wait)
+            native->call.end_wait(&native->call);
+    }
+}
+
 const struct ks_conn_protocol ks_native_protocol = {
     .on_frame = native_frame,
     .on_bad_input = native_bad_input,
+    .on_end = native_end,
 };

@@ -44,10 +44,10 @@ struct ks_call {
     /* Work under way. */
     struct ks_job job;
     struct ks_admin admin;
-    struct ks_list park_link;
-    struct event park_timer;
-    bool is_timed_out;
+    struct ks_park park;
     void *work; /* the operation's own, in the arena */
+    /* Set while the call waits for news: answers at once, for its peer sends no more or is gone. */
+    void (*end_wait)(struct ks_call *call);
 };
 
 void ks_call_init(struct ks_call *call, struct ks_loop *loop, void (*done)(struct ks_call *call));
@@ -124,7 +124,5 @@ void ks_op_get_shard_iterator(struct ks_call *call, const ProtobufCMessage *requ
 void ks_op_get_records(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_put_record(struct ks_call *call, struct ks_view message);
 void ks_op_put_records(struct ks_call *call, struct ks_view message);
-/* ks_loop.on_wake. */
-void ks_op_get_records_wake(struct ks_loop *loop);
 
 #endif

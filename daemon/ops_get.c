@@ -1,7 +1,7 @@
 /*
  * GetShardIterator and GetRecords. Records are read by reference: nothing here looks at one. What
- * would wait for the disk goes to the reader pool; what waits for new records is parked on the loop
- * and looked at again when something became durable.
+ * would wait for the disk goes to the reader pool; what waits for new records is parked on its
+ * shard (park.h) until something happens there.
  */
 #include "daemon/ops.h"
 #include "proto/get_records.h"
@@ -210,9 +210,8 @@ struct get_work {
     struct ks_stream *stream; /* referenced until done */
     const struct ks_shard *shard;
     struct ks_read_request request;
-    uint32_t wait_ms;
-    bool is_parked;
-    enum ks_status status; /* of the job */
+    uint64_t wait_until_mono_ms; /* 0: does not wait */
+    enum ks_status status;       /* of the job */
     struct ks_error error;
 };
 
@@ -317,81 +316,51 @@ static void get_finish(struct ks_call *call)
 
 /* ---- waiting for records ---- */
 
-static void get_unpark(struct ks_call *call)
+static uint64_t get_now_ms(const struct ks_call *call)
 {
-    struct get_work *work = call->work;
-    work->is_parked = false;
-    ks_list_remove(&call->park_link);
-    event_del(&call->park_timer);
-    atomic_fetch_sub(&call->loop->parked_count, 1);
+    return ks_clock_mono_ns(call->server->clock) / 1000000;
 }
 
 static bool get_has_news(const struct get_work *work)
 {
     struct ks_log_bounds bounds;
     ks_log_bounds(work->shard->log, &bounds);
-    return bounds.last_sequence >= work->request.from_sequence || bounds.is_closed;
+    return bounds.last_sequence >= work->request.from_sequence || bounds.is_closed ||
+           bounds.is_deleted;
 }
 
-static void park_timeout(evutil_socket_t fd, short what, void *arg)
+static void get_resume(struct ks_park *park, enum ks_park_end why)
 {
-    struct ks_call *call = arg;
-    (void)fd, (void)what;
-    get_unpark(call);
-    call->is_timed_out = true;
+    struct ks_call *call = KS_CONTAINER_OF(park, struct ks_call, park);
+    struct get_work *work = call->work;
+    call->end_wait = NULL;
+    if (why != KS_PARK_NEWS)
+        work->wait_until_mono_ms = 0;
     get_try(call);
 }
 
-static void get_park(struct ks_call *call)
+static void get_end_wait(struct ks_call *call)
+{
+    ks_park_cancel(&call->park);
+    get_finish(call);
+}
+
+static void get_park(struct ks_call *call, uint64_t wait_ms)
 {
     struct get_work *work = call->work;
-    struct timeval timeout = {
-        .tv_sec = work->wait_ms / 1000, .tv_usec = (suseconds_t)(work->wait_ms % 1000 * 1000)};
-    event_assign(&call->park_timer, call->loop->base, -1, 0, park_timeout, call);
-    if (event_add(&call->park_timer, &timeout) < 0) {
-        call->is_timed_out = true;
+    call->park.resume = get_resume;
+    if (ks_park_begin(&call->loop->parking, &call->park, work->shard->log, wait_ms)) {
         get_finish(call);
         return;
     }
-    work->is_parked = true;
-    ks_list_push(&call->loop->parked, &call->park_link);
-    atomic_fetch_add(&call->loop->parked_count, 1);
-    /* Counted first, looked at again second: what became durable in between is seen here, what
-     * comes later sends a wake-up. */
-    if (get_has_news(work)) {
-        get_unpark(call);
-        get_try(call);
-    }
-}
-
-/* A deleted stream has no news, but its parked readers must hear of it: reading tells them. */
-static bool get_is_gone(const struct ks_call *call, const struct get_work *work)
-{
-    struct ks_stream *stream = NULL;
-    if (ks_registry_find_number(call->server->engine, work->stream->number, &stream))
-        return true;
-    ks_stream_unref(stream);
-    return false;
-}
-
-void ks_op_get_records_wake(struct ks_loop *loop)
-{
-    struct ks_list looked_at;
-    struct ks_list *node;
-    ks_list_init(&looked_at);
-    ks_list_splice(&looked_at, &loop->parked);
-    while (!ks_list_is_empty(&looked_at)) {
-        node = looked_at.next;
-        struct ks_call *call = KS_CONTAINER_OF(node, struct ks_call, park_link);
-        struct get_work *work = call->work;
-        if (get_has_news(work) || loop->is_stopping || get_is_gone(call, work)) {
-            get_unpark(call);
-            get_try(call);
-        } else {
-            ks_list_remove(node);
-            ks_list_push(&loop->parked, node);
-        }
-    }
+    call->end_wait = get_end_wait;
+    /* Parked first, looked at again second: what became durable in between is seen here, what
+     * comes later wakes us. */
+    if (!get_has_news(work))
+        return;
+    ks_park_cancel(&call->park);
+    call->end_wait = NULL;
+    get_try(call);
 }
 
 /* ---- reading ---- */
@@ -407,14 +376,15 @@ static void get_read_done(struct ks_call *call, enum ks_status st, struct ks_err
     struct ks_log_bounds bounds;
     ks_log_bounds(work->shard->log, &bounds);
     bool is_end = bounds.is_closed && call->read.next_sequence > bounds.last_sequence;
-    if (call->read.extent_count > 0 || is_end || work->wait_ms == 0 || call->is_timed_out ||
+    uint64_t now_ms = work->wait_until_mono_ms > 0 ? get_now_ms(call) : 0;
+    if (call->read.extent_count > 0 || is_end || work->wait_until_mono_ms <= now_ms ||
         call->loop->is_stopping) {
         get_finish(call);
         return;
     }
     ks_read_release(&call->read);
     call->has_read = false;
-    get_park(call);
+    get_park(call, work->wait_until_mono_ms - now_ms);
 }
 
 static void get_job_run(struct ks_job *job)
@@ -508,7 +478,8 @@ void ks_op_get_records(struct ks_call *call, const ProtobufCMessage *message)
         .bytes_max = ks_max_u64(1, ks_min_u64(bytes_max, KS_GET_BYTES_MAX)),
         .records_max = request->has_limit ? (uint32_t)request->limit : KS_GET_RECORDS_MAX,
         .may_block = false};
-    work->wait_ms = request->has_wait_ms ? KS_MIN(request->wait_ms, KS_GET_WAIT_MS_MAX) : 0;
     call->work = work;
+    if (request->has_wait_ms && request->wait_ms > 0)
+        work->wait_until_mono_ms = get_now_ms(call) + KS_MIN(request->wait_ms, KS_GET_WAIT_MS_MAX);
     get_try(call);
 }

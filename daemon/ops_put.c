@@ -98,7 +98,6 @@ static void put_ended(struct ks_put_work *work)
         return;
     struct ks_call *call = work->call;
     struct ks_stream *stream = work->stream;
-    ks_server_wake_readers(call->server);
     if (work->is_put_record)
         put_record_finish(call, &work->parts[0]);
     else

@@ -13,7 +13,6 @@ static void admin_delivered(struct ks_mail *mail)
     struct ks_call *call = KS_CONTAINER_OF(mail, struct ks_call, admin.mail);
     if (call->admin.stream)
         ks_stream_unref(call->admin.stream);
-    ks_server_wake_readers(call->server); /* who waits on a stream that went is told */
     if (call->admin.status)
         ks_call_fail(call, call->admin.status, &call->admin.error);
     else

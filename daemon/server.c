@@ -50,9 +50,3 @@ uint32_t ks_server_put_credit(struct ks_server *server)
     uint64_t left = pressure >= 100 ? 0 : whole * (100 - pressure) / (100 - PRESSURE_FREE_PERCENT);
     return (uint32_t)ks_max_u64(left, CREDIT_BYTES_MIN);
 }
-
-void ks_server_wake_readers(struct ks_server *server)
-{
-    for (unsigned i = 0; i < server->loop_count; i++)
-        ks_loop_wake(&server->loops[i]);
-}

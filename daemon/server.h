@@ -35,8 +35,6 @@ void ks_server_engine_limits(const struct ks_config *config, struct ks_engine_li
 /* Puts that a connection may have unanswered: the whole budget, less and less from 75 % of memory
  * or journal on. */
 uint32_t ks_server_put_credit(struct ks_server *server);
-/* Records became durable, or a stream went: parked readers on every loop look again. */
-void ks_server_wake_readers(struct ks_server *server);
 
 static inline uint64_t ks_server_unix_ms(const struct ks_server *server)
 {

@@ -23,6 +23,7 @@ struct ks_commit {
 
     /* The rest belongs to the step. */
     struct ks_list group;
+    struct ks_list woken; /* of ks_log_watch.mail.link: who waited for a log of the group */
     struct ks_journal_placed placed;
     bool has_block;
     enum ks_status status;
@@ -207,26 +208,37 @@ static void block_fill(struct ks_commit *commit)
 }
 
 /* Readable from here on. The arrival first: a reader that sees the sequence finds its arrival. */
-static void append_publish(struct ks_append *append)
+static void append_publish(struct ks_commit *commit, struct ks_append *append)
 {
     struct ks_log *log = append->log;
     if (!append->chunk)
         return;
     if (append->record_count == 0) {
         atomic_store(&log->durable_end, true);
-        return;
+    } else {
+        atomic_store(&log->durable_arrival_unix_ms, append->arrival_unix_ms);
+        KS_ASSERT(append->last_sequence > atomic_load(&log->durable_sequence));
+        atomic_store(&log->durable_sequence, append->last_sequence);
     }
-    atomic_store(&log->durable_arrival_unix_ms, append->arrival_unix_ms);
-    KS_ASSERT(append->last_sequence > atomic_load(&log->durable_sequence));
-    atomic_store(&log->durable_sequence, append->last_sequence);
+    for (struct ks_log_watch *watch = ks_log_watch_take(log); watch; watch = watch->next)
+        ks_list_push(&commit->woken, &watch->mail.link);
 }
 
-/* One wake-up per mailbox, each mailbox's completions in queue order. After the mail an append is
- * its owner's. */
+/* Whose mail goes next; NULL: none is left. */
+static struct ks_mailbox *group_next_home(const struct ks_commit *commit)
+{
+    if (!ks_list_is_empty(&commit->group))
+        return append_of(commit->group.next)->home;
+    if (!ks_list_is_empty(&commit->woken))
+        return KS_CONTAINER_OF(commit->woken.next, struct ks_log_watch, mail.link)->home;
+    return NULL;
+}
+
+/* One wake-up per mailbox: its completions in queue order, then its watches. After the mail both
+ * are their owners'. */
 static void group_deliver(struct ks_commit *commit)
 {
-    while (!ks_list_is_empty(&commit->group)) {
-        struct ks_mailbox *home = append_of(commit->group.next)->home;
+    for (struct ks_mailbox *home; (home = group_next_home(commit));) {
         struct ks_list mails;
         ks_list_init(&mails);
         KS_LIST_FOR_EACH_SAFE(node, &commit->group)
@@ -236,6 +248,13 @@ static void group_deliver(struct ks_commit *commit)
                 continue;
             ks_list_remove(&append->commit_link);
             ks_list_push(&mails, &append->mail.link);
+        }
+        KS_LIST_FOR_EACH_SAFE(node, &commit->woken)
+        {
+            if (KS_CONTAINER_OF(node, struct ks_log_watch, mail.link)->home != home)
+                continue;
+            ks_list_remove(node);
+            ks_list_push(&mails, node);
         }
         ks_mailbox_send_all(home, &mails);
     }
@@ -249,7 +268,7 @@ static void group_complete(struct ks_commit *commit, enum ks_status status)
         struct ks_append *append = append_of(node);
         append->status = status;
         if (status == KS_OK)
-            append_publish(append);
+            append_publish(commit, append);
         batches += append->chunk != NULL;
         ks_tail_chunk_unref(append->chunk);
         append->chunk = NULL;
@@ -336,6 +355,7 @@ enum ks_status ks_commit_create(
     ks_mutex_init(&commit->mu, KS_RANK_COMMIT_QUEUE);
     ks_list_init(&commit->queue);
     ks_list_init(&commit->group);
+    ks_list_init(&commit->woken);
     ks_wake_init(&commit->wake, KS_RANK_WAKE);
     commit->step = (struct ks_step){.name = "commit",
         .self = commit,

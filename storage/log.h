@@ -70,8 +70,28 @@ struct ks_log_bounds {
     uint64_t last_sequence;  /* newest durable record; 0 = none ever */
     uint64_t last_arrival_unix_ms; /* of last_sequence; 0 = none ever */
     bool is_closed;                /* durably: last_sequence is the end for ever */
+    bool is_deleted;               /* reads are answered KS_NOT_FOUND */
 };
 void ks_log_bounds(struct ks_log *log, struct ks_log_bounds *out);
+
+/*
+ * A party's wish to hear of the next thing that happens to a log: its memory, from arm until
+ * deliver has run on home's owner or a disarm that returned true; it holds a reference to the log
+ * as long.
+ */
+struct ks_log_watch {
+    struct ks_mail mail;       /* set mail.deliver */
+    struct ks_mailbox *home;   /* borrowed */
+    struct ks_log_watch *next; /* private */
+};
+
+/*
+ * The mail comes once, when records become durable, the log is closed for good or deleted; then the
+ * watch is disarmed. Look at the bounds after arming: what happened before is not told.
+ */
+void ks_log_watch_arm(struct ks_log *log, struct ks_log_watch *watch);
+/* False: the mail is under way. Other parties' watches may be mailed for nothing. */
+bool ks_log_watch_disarm(struct ks_log *log, struct ks_log_watch *watch) KS_MUST_USE;
 
 #define KS_READ_EXTENTS_MAX 16
 

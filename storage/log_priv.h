@@ -54,6 +54,9 @@ struct ks_log {
     _Atomic uint64_t durable_arrival_unix_ms; /* arrival of durable_sequence, stored just before it:
                                           a reader may see the newer one a moment early */
 
+    _Atomic(struct ks_log_watch *)
+        watches; /* armed ones, a stack: pushed by their parties, taken whole by who wakes them */
+
     uint64_t flushed_sequence; /* [mu] the flushpoint's last sequence (end + 1 once the close batch
                                   is in) */
     uint64_t flushed_arrival_unix_ms; /* [mu] */
@@ -76,6 +79,14 @@ enum ks_status ks_log_replay(
 /* Recovery only: a damaged batch over [first, last], readers are told of it. */
 enum ks_status ks_log_replay_damage(struct ks_log *log, uint64_t first_sequence,
     uint64_t last_sequence, struct ks_error *err) KS_MUST_USE;
+
+/*
+ * Takes all armed watches, after the news have been stored (seq_cst, as the arming is: a party that
+ * does not see the news is seen here). NULL: nobody waits. Linked by next; each is to be mailed.
+ */
+struct ks_log_watch *ks_log_watch_take(struct ks_log *log);
+/* Mails them at once. Any thread, below KS_RANK_MAILBOX. */
+void ks_log_wake(struct ks_log *log);
 
 void ks_log_check(const struct ks_log *log); /* invariants, mu held */
 

@@ -25,6 +25,7 @@ void ks_log_bounds(struct ks_log *log, struct ks_log_bounds *out)
     out->last_arrival_unix_ms =
         out->last_sequence > 0 ? atomic_load(&log->durable_arrival_unix_ms) : 0;
     out->first_sequence = first_sequence(log, out->last_sequence);
+    out->is_deleted = log->state == KS_LOG_DELETED;
 }
 
 /* ---- release ---- */

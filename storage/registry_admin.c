@@ -399,6 +399,7 @@ static void delete_publish(struct admin_work *work)
         log_drop_segments(log);
         if (work->engine->journal)
             ks_journal_cover(work->engine->journal, ks_log_id(log), UINT64_MAX);
+        ks_log_wake(log);  /* who waits for its records is told that none will come */
         ks_log_unref(log); /* of the table of logs */
     }
 }

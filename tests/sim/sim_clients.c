@@ -417,7 +417,7 @@ bool sim_deliver(struct sim_world *world)
 {
     delivery_is_right = true;
     ks_mailbox_deliver(&world->mailbox);
-    return delivery_is_right;
+    return delivery_is_right && sim_check_watches(world);
 }
 
 void sim_forget_requests(struct sim_world *world)

@@ -53,6 +53,8 @@ static bool report(const struct sim_totals *t, bool is_full)
     show("reads", t->reads, is_full, &all_seen);
     show("reads that would block", t->reads_would_block, is_full, &all_seen);
     show("time look-ups", t->time_lookups, is_full, &all_seen);
+    show("waiting readers told", t->watches_told, is_full, &all_seen);
+    show("waits given up", t->watches_taken_back, is_full, &all_seen);
     show("damage reported", t->damage_reported, is_full, &all_seen);
     printf("branches of recovery:\n");
     const struct ks_recovery_stats *r = &t->recovery;

@@ -130,6 +130,7 @@ static void sim_add_engine(struct sim_world *world)
 static bool sim_down(struct sim_world *world)
 {
     bool is_right = sim_release_reads(world, true);
+    sim_forget_watches(world); /* their references; the process's other memory just goes */
     sim_add_engine(world);
     ks_engine_destroy(KS_TAKE(world->engine));
     sim_forget_requests(world);
@@ -218,8 +219,12 @@ static bool sim_act(struct sim_world *world)
         return sim_read_some(world);
     if (dice < 84)
         return sim_release_reads(world, false);
-    if (dice < 86)
+    if (dice < 85)
         return sim_find_time(world);
+    if (dice < 86) {
+        sim_watch_some(world);
+        return true;
+    }
     if (dice < 90) {
         ks_fake_clock_advance_ms(&world->clock, ks_prng_below(&world->prng, 3) ? 7 : 70000);
         return true;

@@ -21,6 +21,7 @@
 #define SIM_SHARDS_MAX 3
 #define SIM_STEPS_MAX 12
 #define SIM_READS_HELD 6
+#define SIM_WATCHES 4
 #define SIM_DATA_MAX 300 /* data bytes of a record; now and then SIM_DATA_BIG */
 #define SIM_DATA_BIG 6000
 
@@ -45,6 +46,7 @@ struct sim_totals {
     uint64_t batches_sent, batches_acked, records_acked, records_checked, duplicates_answered,
         retries_sent;
     uint64_t refused_throttled, refused_full, refused_other;
+    uint64_t watches_told, watches_taken_back;
     uint64_t streams_created, streams_deleted, reads, reads_would_block, reads_held, time_lookups;
     uint64_t bit_flips, bits_healed, damage_reported, full_disks, faults_injected;
     struct ks_recovery_stats recovery;
@@ -59,6 +61,15 @@ struct sim_held_read {
     uint64_t log_id;
     uint64_t bytes_crc; /* of all extents when they were read */
     bool is_held;
+};
+
+/* A long-poll: waits for what comes behind last_sequence. */
+struct sim_watch {
+    struct ks_log_watch watch;
+    struct sim_world *world;
+    struct ks_log *log; /* referenced while it is armed */
+    uint64_t last_sequence;
+    bool is_armed; /* until its mail is delivered, or it is taken back */
 };
 
 struct sim_flip {
@@ -90,6 +101,7 @@ struct sim_world {
     struct ks_list admins;             /* sim_admin.link */
     struct sim_stream streams[SIM_STREAMS_MAX];
     struct sim_held_read held[SIM_READS_HELD];
+    struct sim_watch watches[SIM_WATCHES];
     uint64_t next_uid;
     uint64_t next_name;
     bool is_poisoned;      /* the engine said so */
@@ -115,6 +127,12 @@ bool sim_find_time(struct sim_world *world);
 bool sim_release_reads(struct sim_world *world, bool all);
 void sim_forget_requests(struct sim_world *world); /* the process died: nobody will answer */
 bool sim_deliver(struct sim_world *world);
+
+/* sim_watch.c: long-polls. */
+void sim_watch_some(struct sim_world *world);
+/* All mail is delivered: who still waits has nothing to read. */
+bool sim_check_watches(struct sim_world *world);
+void sim_forget_watches(struct sim_world *world);
 
 /* sim_rot.c: bits that turn over while the power is off, and back again. */
 void sim_flip_random_bit(struct sim_world *world);
