@@ -27,22 +27,9 @@ struct ctl {
 typedef enum kstream_status (*ctl_verb_fn)(struct ctl *ctl, struct kstream_error *err);
 
 /* One per verb: ctl_run_create_stream(ctl, err)... */
-#define CTL_OPTION(id, name, letter, metavar)
-#define CTL_ALIAS(name, id)
-#define CTL_VERB(id, name, arguments, summary)                                                     \
+#define CTL_VERB(id, name, summary)                                                                \
     enum kstream_status ctl_run_##id(struct ctl *ctl, struct kstream_error *err);
-#define CTL_TAKES(id, text)
-#define CTL_NEEDS(id, text)
-#define CTL_EXAMPLE(text)
-#define CTL_END()
 #include "tools/ctl_commands.def"
-#undef CTL_OPTION
-#undef CTL_ALIAS
-#undef CTL_VERB
-#undef CTL_TAKES
-#undef CTL_NEEDS
-#undef CTL_EXAMPLE
-#undef CTL_END
 
 /* Makes ctl->client, once. Errors: those of kstream_connect. */
 enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err) KS_MUST_USE;

@@ -1,6 +1,7 @@
 /* kstreamctl: reads the command line, runs one verb, prints its result or its error. */
 #include "base/alloc.h"
 #include "tools/ctl.h"
+#include "tools/ctl_help.h"
 #include "tools/ctl_time.h"
 
 #include <errno.h>
@@ -18,13 +19,7 @@
 #define EXIT_INTERRUPTED 130
 
 static const ctl_verb_fn verb_functions[] = {
-#define CTL_OPTION(id, name, letter, metavar)
-#define CTL_ALIAS(name, id)
-#define CTL_VERB(id, name, arguments, summary) [CTL_VERB_##id] = ctl_run_##id,
-#define CTL_TAKES(id, text)
-#define CTL_NEEDS(id, text)
-#define CTL_EXAMPLE(text)
-#define CTL_END()
+#define CTL_VERB(id, name, summary) [CTL_VERB_##id] = ctl_run_##id,
 #include "tools/ctl_commands.def"
 };
 
@@ -284,6 +279,15 @@ static int run_verb(struct ctl *ctl)
     return ctl_is_interrupted() ? EXIT_INTERRUPTED : exit_code;
 }
 
+/* What --help asks about. */
+static void print_help(const struct ctl_args *args)
+{
+    if (args->verb)
+        ctl_help_verb(stdout, args->verb);
+    else if (!args->noun || !ctl_help_topic(stdout, args->noun))
+        ctl_help_overview(stdout);
+}
+
 int main(int argc, char **argv)
 {
     std_fds_fill();
@@ -301,8 +305,8 @@ int main(int argc, char **argv)
         printf("kstreamctl %s\n", kstream_version());
         return 0;
     }
-    if (ctl_args_has(&ctl.args, CTL_HELP) || !ctl.args.verb) {
-        ctl_help_print(stdout, ctl.args.verb);
+    if (ctl_args_has(&ctl.args, CTL_HELP)) {
+        print_help(&ctl.args);
         return 0;
     }
     int exit_code = run_verb(&ctl);

@@ -253,9 +253,9 @@ static void put_rest(struct put *put)
 
 static enum kstream_status put_open_input(struct put *put, struct kstream_error *err)
 {
-    const char *path = put->ctl->args.operand_count ? put->ctl->args.operands[0] : "-";
+    const char *path = ctl_text(put->ctl, CTL_FILE);
     put->fd = STDIN_FILENO;
-    if (strcmp(path, "-") != 0) {
+    if (path && strcmp(path, "-") != 0) {
         put->fd = open(path, O_RDONLY | O_CLOEXEC);
         if (put->fd < 0)
             return ctl_fail(err, KSTREAM_USAGE, "cannot open '%.120s': %s", path, strerror(errno));
