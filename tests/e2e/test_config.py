@@ -95,6 +95,7 @@ def test_reload_changes_what_runs_and_says_so(scratch):
     reload(broker, "config.needs_restart", "changed=0 need_restart=2")
     write(path, "[aws]\nregion = eu-west-1\n[log]\nlevel = error\n")
     reload(broker, "log.level: info -> error")  # who silences the log still reads that
+    write(path, "[aws]\nregion = eu-west-1\n")
     broker.stop()
     broker = Broker(scratch, "--config", path)
     assert b"eu-west-1" in broker.client().call(PING)
