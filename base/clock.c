@@ -40,10 +40,17 @@ static uint64_t fake_mono_ns(const struct ks_clock *clock)
     return fake_of(clock)->mono_ns;
 }
 
+static uint64_t fake_retention_unix_ms(const struct ks_clock *clock)
+{
+    return fake_of(clock)->unix_ms - fake_of(clock)->retention_behind_ms;
+}
+
 void ks_fake_clock_init(struct ks_fake_clock *fake, uint64_t unix_ms)
 {
     *fake = (struct ks_fake_clock){
-        .clock = {.unix_ms = fake_unix_ms, .mono_ns = fake_mono_ns},
+        .clock = {.unix_ms = fake_unix_ms,
+            .mono_ns = fake_mono_ns,
+            .retention_unix_ms = fake_retention_unix_ms},
         .unix_ms = unix_ms,
         .mono_ns = 0,
     };

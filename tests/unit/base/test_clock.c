@@ -32,6 +32,11 @@ START_TEST(a_fake_clock_moves_only_when_told)
     fake.unix_ms = 5; /* the wall jumps, the monotonic clock does not */
     ck_assert_uint_eq(ks_clock_unix_ms(&fake.clock), 5);
     ck_assert_uint_eq(ks_clock_mono_ns(&fake.clock), 77000000);
+    ck_assert_uint_eq(ks_clock_retention_unix_ms(&fake.clock), 5);
+    fake.retention_behind_ms = 2;
+    ck_assert_uint_eq(ks_clock_retention_unix_ms(&fake.clock), 3);
+    uint64_t before = ks_clock_unix_ms(&ks_clock_system);
+    ck_assert_uint_ge(ks_clock_retention_unix_ms(&ks_clock_system), before);
 }
 END_TEST
 
