@@ -199,10 +199,16 @@ struct kstream_create_options {
     int on_demand;                /* 1: StreamMode ON_DEMAND instead of PROVISIONED */
     int wait_until_active;        /* default 1: return when records can be put */
     uint32_t max_record_size_kib; /* 0: the broker's default, 1024 */
+    /*
+     * When puts are answered. "durable" or NULL: when the records are on disk. "memory": as soon as
+     * the broker holds them; readers still see them only once they are on disk, and a crash of the
+     * broker may lose the newest answered ones, whose sequence numbers then name other records.
+     */
+    const char *ack;
 };
 #define KSTREAM_CREATE_OPTIONS_INIT                                                                \
     {                                                                                              \
-        sizeof(struct kstream_create_options), 0, 1, 0, 1, 0                                       \
+        sizeof(struct kstream_create_options), 0, 1, 0, 1, 0, 0                                    \
     }
 
 /*
@@ -252,6 +258,7 @@ struct kstream_stream {
     uint64_t creation_unix_ms;
     const struct kstream_shard *shards; /* kstream_describe_stream only */
     size_t shard_count;
+    const char *ack; /* "durable", "memory": see struct kstream_create_options */
 };
 
 /*

@@ -110,6 +110,7 @@ enum ks_status producer_adopt_routing(struct kstream_producer *p,
     routing_fini(&p->routing);
     p->routing = next;
     p->record_bytes_max = routing->record_bytes_max;
+    p->is_ack_memory = routing->ack && strcmp(routing->ack, "memory") == 0;
     snprintf(p->stream_id, sizeof p->stream_id, "%s", routing->stream_id);
     for (uint32_t i = 0; i < p->shard_count; i++)
         p->shards[i]->is_open = false;

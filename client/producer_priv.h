@@ -76,6 +76,7 @@ struct kstream_producer {
     uint32_t connect_timeout_ms;
     char stream_id[64];
     uint32_t record_bytes_max;
+    bool is_ack_memory; /* what was answered may be lost by a crash of the broker */
     struct ks_md5 *md5;
     struct ks_prng jitter;
     struct producer_shard **shards; /* every shard ever seen */

@@ -202,6 +202,9 @@ static void batch_gap(struct producer_batch *batch, uint64_t expected, const cha
         batch->producer_id = 0; /* the batch before it failed for good */
     else if (producer_shard_head(shard) != batch)
         return; /* sent again behind the one that is missing */
+    else if (expected < batch->producer_sequence && batch->producer->is_ack_memory)
+        /* A crash has taken what was answered from memory. This batch never came that far. */
+        producer_shard_new_identity(shard);
     else if (expected != batch->producer_sequence)
         batch_give_up(batch, KS_PRODUCER_GAP, text);
     else

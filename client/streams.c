@@ -92,6 +92,7 @@ static void stream_fill(struct kstream_stream *to, const Kstream__StreamDescript
     to->key_id = from->key_id;
     to->retention_period_hours = (uint32_t)from->retention_period_hours;
     to->creation_unix_ms = from->stream_creation_timestamp_unix_ms;
+    to->ack = from->ack;
 }
 
 /* Fetches the page behind the shards already there; *out_more: there are more. */
@@ -158,6 +159,7 @@ static void stream_fill_summary(
         .max_record_size_kib =
             from->has_max_record_size_in_kib ? (uint32_t)from->max_record_size_in_kib : 0,
         .creation_unix_ms = from->stream_creation_timestamp_unix_ms,
+        .ack = from->ack,
     };
 }
 
@@ -260,6 +262,8 @@ static enum ks_status stream_create(struct kstream_client *client, const char *s
     request.shard_count = (int32_t)shard_count;
     request.has_max_record_size_in_kib = record_kib > 0;
     request.max_record_size_in_kib = (int32_t)record_kib;
+    const char *ack = CLIENT_OPTION(options, ack, NULL);
+    request.ack = ack ? client_text(ack) : NULL;
     uint64_t deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0));
     struct client_exchange exchange = {
         .op = KS_OP_CREATE_STREAM, .request = &request.base, .deadline_ns = deadline_ns};

@@ -110,6 +110,7 @@ char *ks_sequence_in(struct ks_arena *arena, const struct ks_shard *shard, uint6
 Kstream__Shard *ks_shard_message(struct ks_call *call, const struct ks_shard *shard);
 Kstream__HashKeyRange *ks_hash_key_range_in(struct ks_arena *arena, const struct ks_shard *shard);
 const char *ks_stream_status_text(enum ks_stream_status status);
+const char *ks_ack_text(enum ks_ack ack);
 
 void ks_op_ping(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_describe_routing(struct ks_call *call, const ProtobufCMessage *request);

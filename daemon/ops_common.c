@@ -340,3 +340,8 @@ const char *ks_stream_status_text(enum ks_stream_status status)
     }
     return "ACTIVE";
 }
+
+const char *ks_ack_text(enum ks_ack ack)
+{
+    return ack == KS_ACK_MEMORY ? "memory" : "durable";
+}

@@ -57,6 +57,7 @@ Kstream__DescribeRoutingResponse *ks_routing_message(
     response->routing_epoch = stream->routing_epoch;
     response->stream_status = ks_arena_strdup(arena, ks_stream_status_text(stream->status));
     response->record_bytes_max = stream->record_bytes_max;
+    response->ack = ks_arena_strdup(arena, ks_ack_text(stream->ack));
     response->n_shards = stream->open_count;
     response->shards = shards;
     for (uint32_t i = 0; i < stream->open_count; i++) {
@@ -64,8 +65,9 @@ Kstream__DescribeRoutingResponse *ks_routing_message(
         if (!shards[i])
             return NULL;
     }
-    return response->stream_name && response->stream_id && response->stream_status ? response
-                                                                                   : NULL;
+    bool is_whole =
+        response->stream_name && response->stream_id && response->stream_status && response->ack;
+    return is_whole ? response : NULL;
 }
 
 void ks_op_describe_routing(struct ks_call *call, const ProtobufCMessage *message)

@@ -123,6 +123,7 @@ static void part_append(struct put_part *part)
     part->append.mail.deliver = put_delivered;
     part->append.home = &call->loop->mailbox;
     part->append.routing_epoch = work->stream->routing_epoch;
+    part->append.ack = work->stream->ack;
     work->pending++;
     part->status = ks_log_append(part->shard->log, &part->append, &error);
     if (part->status == KS_OK)

@@ -54,6 +54,8 @@ void ks_op_create_stream(struct ks_call *call, const ProtobufCMessage *message)
         spec.mode = KS_STREAM_ON_DEMAND;
     if (request->has_max_record_size_in_kib)
         spec.record_bytes_max = (uint32_t)request->max_record_size_in_kib << 10;
+    if (request->ack && strcmp(request->ack, ks_ack_text(KS_ACK_MEMORY)) == 0)
+        spec.ack = KS_ACK_MEMORY;
     if (request->n_tags > 0) {
         ks_call_fail_text(call, KS_UNSUPPORTED, "tags are not supported by this version");
         return;
@@ -186,8 +188,10 @@ static bool description_fill(struct ks_call *call, const struct ks_stream *strea
     to->stream_creation_timestamp_unix_ms = stream->created_unix_ms;
     to->n_enhanced_monitoring = 1;
     to->enhanced_monitoring = monitoring_message(call);
+    to->ack = ks_arena_strdup(&call->arena, ks_ack_text(stream->ack));
     return to->stream_name && to->stream_arn && to->stream_status && to->stream_mode_details &&
-           to->enhanced_monitoring && shard_list_fill(call, stream, from, count, &to->shards);
+           to->enhanced_monitoring && to->ack &&
+           shard_list_fill(call, stream, from, count, &to->shards);
 }
 
 void ks_op_describe_stream(struct ks_call *call, const ProtobufCMessage *message)
@@ -243,8 +247,9 @@ static bool summary_fill(
     to->consumer_count = 0;
     to->has_max_record_size_in_kib = true;
     to->max_record_size_in_kib = (int32_t)(stream->record_bytes_max >> 10);
+    to->ack = ks_arena_strdup(&call->arena, ks_ack_text(stream->ack));
     return to->stream_name && to->stream_arn && to->stream_id && to->stream_status &&
-           to->stream_mode_details && to->enhanced_monitoring;
+           to->stream_mode_details && to->enhanced_monitoring && to->ack;
 }
 
 void ks_op_describe_stream_summary(struct ks_call *call, const ProtobufCMessage *message)

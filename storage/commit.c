@@ -14,12 +14,13 @@
 
 struct ks_commit {
     struct ks_engine *engine;
-    struct ks_mutex mu;          /* KS_RANK_COMMIT_QUEUE */
-    struct ks_list queue;        /* [mu] of ks_append.commit_link */
-    bool is_busy;                /* [mu] a group is between begin and end */
-    bool names_now;              /* [mu] do not wait for the silence */
-    bool is_unnamed;             /* [mu] no block names the newest durable one yet */
-    uint64_t last_block_mono_ns; /* [mu] */
+    struct ks_mutex mu;            /* KS_RANK_COMMIT_QUEUE */
+    struct ks_list queue;          /* [mu] of ks_append.commit_link */
+    _Atomic uint64_t queued_bytes; /* stored bytes in the queue; written under mu */
+    bool is_busy;                  /* [mu] a group is between begin and end */
+    bool names_now;                /* [mu] do not wait for the silence */
+    bool is_unnamed;               /* [mu] no block names the newest durable one yet */
+    uint64_t last_block_mono_ns;   /* [mu] */
 
     /* The rest belongs to the step. */
     struct ks_list group;
@@ -46,8 +47,17 @@ void ks_commit_enqueue(struct ks_commit *commit, struct ks_append *append)
     {
         KS_LOCK_SCOPE(&commit->mu);
         ks_list_push(&commit->queue, &append->commit_link);
+        if (append->chunk)
+            atomic_fetch_add_explicit(
+                &commit->queued_bytes, append->stored_bytes, memory_order_relaxed);
     }
     ks_wake_set(&commit->wake);
+}
+
+bool ks_commit_is_behind(const struct ks_commit *commit)
+{
+    return atomic_load_explicit(&commit->queued_bytes, memory_order_relaxed) >
+           commit->engine->options.limits.group_bytes;
 }
 
 bool ks_commit_is_idle(struct ks_commit *commit)
@@ -129,6 +139,7 @@ static uint64_t group_take(struct ks_commit *commit, uint32_t *out_entries)
             .bytes = append->stored_bytes};
         payload_bytes += more;
     }
+    atomic_fetch_sub_explicit(&commit->queued_bytes, payload_bytes, memory_order_relaxed);
     *out_entries = entries;
     return payload_bytes;
 }
@@ -263,7 +274,7 @@ static void group_deliver(struct ks_commit *commit)
 static void group_complete(struct ks_commit *commit, enum ks_status status)
 {
     uint64_t batches = 0;
-    KS_LIST_FOR_EACH(node, &commit->group)
+    KS_LIST_FOR_EACH_SAFE(node, &commit->group)
     {
         struct ks_append *append = append_of(node);
         append->status = status;
@@ -274,6 +285,10 @@ static void group_complete(struct ks_commit *commit, enum ks_status status)
         append->chunk = NULL;
         ks_log_unref(append->log);
         append->log = NULL;
+        if (!append->home) {
+            ks_list_remove(node);
+            ks_free(append);
+        }
     }
     if (status == KS_OK)
         ks_engine_count(commit->engine, KS_COUNT_DURABLE_BATCHES, batches);
@@ -386,6 +401,8 @@ void ks_commit_destroy(struct ks_commit *commit)
         append->chunk = NULL;
         ks_log_unref(append->log);
         append->log = NULL;
+        if (!append->home)
+            ks_free(append);
     }
     ks_free(commit->entries);
     ks_free(commit->block);

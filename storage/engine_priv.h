@@ -79,9 +79,12 @@ void ks_engine_poison(struct ks_engine *engine, const struct ks_error *error);
 enum ks_status ks_commit_create(
     struct ks_engine *engine, struct ks_commit **out, struct ks_error *err) KS_MUST_USE;
 void ks_commit_destroy(struct ks_commit *commit);
-/* Behind the log's mutex, so that a log's batches queue in order. Never fails. */
+/* Behind the log's mutex, so that a log's batches queue in order. Never fails. Without a home
+ * nobody waits for the append: it is freed in the end. */
 void ks_commit_enqueue(struct ks_commit *commit, struct ks_append *append);
 bool ks_commit_is_idle(struct ks_commit *commit);
+/* More waits than the next block takes. Any thread. */
+bool ks_commit_is_behind(const struct ks_commit *commit);
 /* An empty block shall name the last durable LSN at once, not after a second of silence: clean
  * stop. */
 void ks_commit_name_last(struct ks_commit *commit);

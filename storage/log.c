@@ -234,6 +234,22 @@ static void append_store(
     ks_flush_note(engine->flush, log);
 }
 
+/*
+ * Answered at once. What is left to do is done for a copy that nobody waits for: the committer
+ * frees it. mu held.
+ */
+static void append_answer(struct ks_append *append, struct ks_append *relay)
+{
+    *relay = *append;
+    relay->mail = (struct ks_mail){.deliver = NULL};
+    relay->home = NULL;
+    relay->records = ks_view_of(NULL, 0);
+    append->chunk = NULL; /* the copy's */
+    append->reserved_bytes = 0;
+    append->status = KS_OK;
+    ks_mailbox_send(append->home, &append->mail); /* from here on it is its owner's again */
+}
+
 enum ks_status ks_log_append(struct ks_log *log, struct ks_append *append, struct ks_error *err)
 {
     KS_ASSERT(append->record_count > 0 && append->records.bytes > 0);
@@ -246,6 +262,11 @@ enum ks_status ks_log_append(struct ks_log *log, struct ks_append *append, struc
     enum ks_status st = append_header(log, append, &header, err);
     if (st)
         return st;
+    /* Far behind, a promise without a disk would only let the queue grow. */
+    bool is_answered_now = append->ack == KS_ACK_MEMORY && !ks_commit_is_behind(engine->commit);
+    KS_AUTO_FREE struct ks_append *relay = is_answered_now ? ks_malloc(sizeof *relay) : NULL;
+    if (is_answered_now && !relay)
+        return ks_fail(err, KS_NO_MEMORY, 0, "no memory for a batch");
     KS_LOCK_SCOPE(&log->mu);
     /* Under the mutex: who stops the engine and then takes each log's mutex once knows that nothing
      * comes after. */
@@ -269,8 +290,11 @@ enum ks_status ks_log_append(struct ks_log *log, struct ks_append *append, struc
         ks_engine_count(engine, KS_COUNT_DUPLICATES, 1);
     }
     /* A duplicate waits its turn in the queue: its first self may not be durable yet. */
-    append->log = ks_log_ref(log);
-    ks_commit_enqueue(engine->commit, append);
+    struct ks_append *queued = is_answered_now ? KS_TAKE(relay) : append;
+    if (is_answered_now)
+        append_answer(append, queued);
+    queued->log = ks_log_ref(log);
+    ks_commit_enqueue(engine->commit, queued);
     return KS_OK;
 }
 

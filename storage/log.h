@@ -22,6 +22,14 @@ struct ks_log *ks_log_ref(struct ks_log *log);
 void ks_log_unref(struct ks_log *log);
 uint64_t ks_log_id(const struct ks_log *log);
 
+/* When an append is answered. Readers see only what is durable, whatever it says. */
+enum ks_ack {
+    KS_ACK_DURABLE, /* it is on disk */
+    /* It is in memory and has its sequence: a crash may lose it with all that follows in the log,
+     * and its sequences then name other records. When the disk is far behind, as KS_ACK_DURABLE. */
+    KS_ACK_MEMORY,
+};
+
 /*
  * One append of one batch. Memory of the caller, untouched by it from ks_log_append until deliver
  * has run on home's owner.
@@ -37,8 +45,10 @@ struct ks_append {
     uint64_t producer_id;   /* 0 = not idempotent */
     uint64_t producer_sequence;
     bool is_producer_first; /* accept an unknown producer with this sequence */
+    enum ks_ack ack;
 
-    enum ks_status status;   /* KS_OK: durable. KS_POISONED: outcome unknown until the next start */
+    enum ks_status
+        status; /* KS_OK: what ack asks for. KS_POISONED: outcome unknown until the next start */
     uint64_t first_sequence; /* of this batch, or of the first one like it if is_duplicate */
     uint64_t arrival_unix_ms;
     bool is_duplicate;

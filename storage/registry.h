@@ -49,6 +49,7 @@ struct ks_stream {
     uint64_t created_unix_ms;
     uint32_t retention_hours;
     uint32_t record_bytes_max;
+    enum ks_ack ack;         /* when its puts are answered */
     uint64_t routing_epoch;  /* raised at every change of the open shards; starts at 1 */
     uint32_t shard_count;    /* 0 while CREATING */
     struct ks_shard *shards; /* by index */
@@ -96,6 +97,7 @@ struct ks_stream_spec {
     enum ks_stream_mode mode;
     uint32_t retention_hours;
     uint32_t record_bytes_max;
+    enum ks_ack ack;
 };
 
 /*

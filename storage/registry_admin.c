@@ -72,6 +72,7 @@ static void stream_fill(
     stream->mode = spec->mode;
     stream->retention_hours = spec->retention_hours;
     stream->record_bytes_max = spec->record_bytes_max;
+    stream->ack = spec->ack;
     stream->routing_epoch = 1;
     snprintf(stream->name, sizeof stream->name, "%s", spec->name);
 }
@@ -89,6 +90,7 @@ static enum ks_status create_row_put(
     row.record_bytes_max = stream->record_bytes_max;
     row.stream_mode = (uint32_t)stream->mode;
     row.next_shard_index = stream->shard_count;
+    row.ack = (uint32_t)stream->ack;
     row.stream_number = stream->number;
     struct ks_catalog_key key;
     return ks_catalog_put(

@@ -130,10 +130,11 @@ static enum ks_status stream_from_row(
     stream->retention_hours = row->retention_hours;
     stream->record_bytes_max = row->record_bytes_max;
     stream->routing_epoch = row->routing_epoch;
+    stream->ack = row->ack == KS_ACK_MEMORY ? KS_ACK_MEMORY : KS_ACK_DURABLE;
     if (!text_fits(row->stream_name, stream->name, sizeof stream->name) ||
         !text_fits(row->stream_id, stream->id, sizeof stream->id) ||
-        row->stream_number > registry->stream_number_high)
-        return damaged(err, "streams", row->stream_number, "impossible name, id or number");
+        row->stream_number > registry->stream_number_high || row->ack > KS_ACK_MEMORY)
+        return damaged(err, "streams", row->stream_number, "impossible name, id, number or ack");
     load->shards_read = 0;
     enum ks_status st = each_shard(load, stream->number, load_shard_row, err);
     if (st)

@@ -12,16 +12,29 @@ static enum kstream_status fail_memory(struct kstream_error *err)
 
 /* ---- create, delete ---- */
 
+/* NULL: the broker's default. */
+static enum kstream_status read_ack(
+    struct ctl *ctl, const char **out_ack, struct kstream_error *err)
+{
+    *out_ack = ctl_text(ctl, CTL_ACK);
+    if (!*out_ack || strcmp(*out_ack, "durable") == 0 || strcmp(*out_ack, "memory") == 0)
+        return KSTREAM_OK;
+    return ctl_fail(err, KSTREAM_USAGE, "--ack is durable or memory, not '%.64s'", *out_ack);
+}
+
 enum kstream_status ctl_run_create_stream(struct ctl *ctl, struct kstream_error *err)
 {
     const char *stream = ctl_text(ctl, CTL_STREAM_NAME);
     uint64_t shard_count = 0;
     uint64_t record_kib = 0;
+    const char *ack = NULL;
     enum kstream_status st =
         ctl_number(ctl, CTL_SHARD_COUNT, (struct ctl_range){1, UINT32_MAX, 1}, &shard_count, err);
     if (!st)
         st = ctl_number(ctl, CTL_MAX_RECORD_KIB,
             (struct ctl_range){KS_RECORD_KIB_MIN, KS_RECORD_KIB_MAX, 0}, &record_kib, err);
+    if (!st)
+        st = read_ack(ctl, &ack, err);
     if (!st)
         st = ctl_connect(ctl, err);
     if (st)
@@ -30,6 +43,7 @@ enum kstream_status ctl_run_create_stream(struct ctl *ctl, struct kstream_error 
     options.timeout_ms = ctl->timeout_ms;
     options.shard_count = (uint32_t)shard_count;
     options.max_record_size_kib = (uint32_t)record_kib;
+    options.ack = ack;
     options.wait_until_active = !ctl_has(ctl, CTL_NO_WAIT);
     st = kstream_create_stream(ctl->client, stream, &options, err);
     if (st)
@@ -219,6 +233,8 @@ static bool add_description(json_t *object, const struct kstream_stream *about)
         is_fine = ctl_json_add(object, "EncryptionType", ctl_json_text(about->encryption_type));
     if (is_fine && about->key_id)
         is_fine = ctl_json_add(object, "KeyId", ctl_json_text(about->key_id));
+    if (is_fine && about->ack)
+        is_fine = ctl_json_add(object, "Ack", ctl_json_text(about->ack));
     return is_fine &&
            ctl_json_add(object, "RetentionPeriodHours",
                json_integer((json_int_t)about->retention_period_hours)) &&

@@ -150,7 +150,7 @@ static bool sim_check_log(
         }
         next = went_to;
     }
-    if (!sim_log_cut(log, bounds.last_sequence))
+    if (!sim_log_cut(log, bounds.last_sequence, &world->totals->weak_lost))
         return sim_fail(world, "stream %s shard %u ends inside a batch, at %" PRIu64, stream->name,
             shard->index, bounds.last_sequence);
     return true;
@@ -180,6 +180,9 @@ bool sim_check_all(struct sim_world *world)
         if (found->shard_count != stream->shard_count || found->status != KS_STREAM_ACTIVE)
             return sim_fail(world, "stream %s came back with %u shards, status %d", stream->name,
                 found->shard_count, (int)found->status);
+        if (found->ack != stream->ack)
+            return sim_fail(
+                world, "stream %s came back with ack %d", stream->name, (int)found->ack);
         if (stream->number && stream->number != found->number)
             return sim_fail(world, "stream %s changed its number", stream->name);
         stream->number = found->number;

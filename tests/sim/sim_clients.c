@@ -46,6 +46,24 @@ static void sim_put_free(struct sim_put *put)
     ks_free(put);
 }
 
+/* Answers from memory may overtake one that waits for the disk: what counts is the order in the
+ * log. */
+static bool sim_check_arrival(struct sim_put *put)
+{
+    struct sim_log *log = put->log;
+    const struct ks_append *append = &put->append;
+    bool is_newest = append->first_sequence > log->arrival_sequence;
+    bool is_right = is_newest ? append->arrival_unix_ms >= log->last_arrival_unix_ms
+                              : append->arrival_unix_ms <= log->last_arrival_unix_ms;
+    if (!is_right && !put->is_retry)
+        return sim_fail(put->world, "arrival went back in shard %u", log->shard_index);
+    if (is_newest && !put->is_retry) {
+        log->arrival_sequence = append->first_sequence;
+        log->last_arrival_unix_ms = append->arrival_unix_ms;
+    }
+    return true;
+}
+
 static void sim_put_answered(struct sim_put *put)
 {
     struct sim_world *world = put->world;
@@ -75,11 +93,12 @@ static void sim_put_answered(struct sim_put *put)
         delivery_is_right = sim_fail(world, "the model lost a batch");
         return;
     }
-    batch->state = SIM_ACKED;
-    if (append->arrival_unix_ms < put->log->last_arrival_unix_ms && !put->is_retry)
-        delivery_is_right = sim_fail(world, "arrival went back in shard %u", put->log->shard_index);
-    if (!put->is_retry)
-        put->log->last_arrival_unix_ms = append->arrival_unix_ms;
+    if (put->log->ack == KS_ACK_DURABLE)
+        batch->state = SIM_ACKED;
+    else if (batch->state == SIM_PENDING)
+        batch->state = SIM_WEAK; /* else it was found after a crash, and stays */
+    world->totals->weak_acked += put->log->ack == KS_ACK_MEMORY;
+    delivery_is_right = sim_check_arrival(put) && delivery_is_right;
     batch->arrival_unix_ms = append->arrival_unix_ms;
     world->totals->batches_acked++;
     world->totals->records_acked += batch->record_count;
@@ -132,7 +151,8 @@ static bool sim_send(struct sim_world *world, struct sim_log *log, struct ks_log
         .routing_epoch = epoch,
         .producer_id = batch->producer_id,
         .producer_sequence = batch->producer_sequence,
-        .is_producer_first = batch->is_producer_first};
+        .is_producer_first = batch->is_producer_first,
+        .ack = log->ack};
     struct sim_batch *known = NULL;
     for (size_t i = log->batch_count; batch->producer_id && i-- > 0 && !known;)
         if (log->batches[i].uid == batch->uid)
@@ -143,6 +163,12 @@ static bool sim_send(struct sim_world *world, struct sim_log *log, struct ks_log
     enum ks_status st = ks_log_append(target, &put->append, &err);
     ks_buf_fini(&records);
     *out_is_sent = st == KS_OK;
+    if (st == KS_PRODUCER_GAP && producer && log->producers[producer - 1].has_lost) {
+        ks_free(put);
+        world->totals->gaps_after_loss++;
+        sim_producer_renew(&log->producers[producer - 1], ks_prng_u64(&world->prng) | 1);
+        return true;
+    }
     if (st != KS_OK) {
         ks_free(put);
         return sim_put_refused(world, st, &err);
@@ -281,9 +307,13 @@ bool sim_create_stream(struct sim_world *world)
         if (&world->streams[i] != stream && strcmp(world->streams[i].name, stream->name) == 0)
             return true; /* taken: another time */
     stream->shard_count = 1 + (uint32_t)ks_prng_below(&world->prng, SIM_SHARDS_MAX);
-    for (uint32_t i = 0; i < stream->shard_count; i++)
+    stream->ack = ks_prng_chance(&world->prng, 1, 3) ? KS_ACK_MEMORY : KS_ACK_DURABLE;
+    for (uint32_t i = 0; i < stream->shard_count; i++) {
         sim_log_init(&stream->logs[i], world->next_uid++, i, &world->prng);
+        stream->logs[i].ack = stream->ack;
+    }
     struct ks_stream_spec spec = {.name = stream->name,
+        .ack = stream->ack,
         .shard_count = stream->shard_count,
         .mode = KS_STREAM_PROVISIONED,
         .retention_hours = 24,
@@ -402,6 +432,8 @@ bool sim_find_time(struct sim_world *world)
     for (size_t i = 0; i < log->batch_count; i++) {
         const struct sim_batch *batch = &log->batches[i];
         uint64_t last = batch->first_sequence + batch->record_count - 1;
+        if (batch->state == SIM_WEAK)
+            continue; /* maybe not durable yet: nobody finds it */
         if (batch->arrival_unix_ms && batch->arrival_unix_ms < when && last >= found)
             return sim_fail(world,
                 "time %" PRIu64 " gave %" PRIu64 ", before a record older than that", when, found);

@@ -44,6 +44,9 @@ static bool report(const struct sim_totals *t, bool is_full)
     show("batches sent", t->batches_sent, is_full, &all_seen);
     show("records acknowledged", t->records_acked, is_full, &all_seen);
     show("records compared", t->records_checked, is_full, &all_seen);
+    show("answered from memory", t->weak_acked, is_full, &all_seen);
+    show("of them lost by a crash", t->weak_lost, is_full, &all_seen);
+    show("gaps seen after that", t->gaps_after_loss, is_full, &all_seen);
     show("retries sent", t->retries_sent, is_full, &all_seen);
     show("duplicates answered", t->duplicates_answered, is_full, &all_seen);
     show("puts throttled", t->refused_throttled, is_full, &all_seen);

@@ -59,7 +59,7 @@ uint64_t sim_log_required(const struct sim_log *log)
     uint64_t required = log->seen_sequence;
     for (size_t i = log->batch_count; i-- > 0;) {
         const struct sim_batch *batch = &log->batches[i];
-        if (batch->state != SIM_PENDING)
+        if (batch->state != SIM_PENDING && batch->state != SIM_WEAK)
             return ks_max_u64(required, batch->first_sequence + batch->record_count - 1);
     }
     return required;
@@ -76,7 +76,27 @@ static void sim_log_retry(struct sim_log *log, const struct sim_batch *batch)
     }
 }
 
-bool sim_log_cut(struct sim_log *log, uint64_t last_sequence)
+void sim_log_settle(struct sim_log *log)
+{
+    for (size_t i = 0; i < log->batch_count; i++)
+        if (log->batches[i].state == SIM_WEAK)
+            log->batches[i].state = SIM_ACKED;
+}
+
+void sim_producer_renew(struct sim_producer *producer, uint64_t id)
+{
+    *producer =
+        (struct sim_producer){.id = id, .next_sequence = 1, .in_flight = producer->in_flight};
+}
+
+/* One answered from memory is not sent again: its producer leaves a gap behind it. */
+static void sim_log_lose_weak(struct sim_log *log, const struct sim_batch *batch)
+{
+    for (size_t i = 0; i < SIM_PRODUCERS; i++)
+        log->producers[i].has_lost |= log->producers[i].id == batch->producer_id;
+}
+
+bool sim_log_cut(struct sim_log *log, uint64_t last_sequence, uint64_t *out_weak_lost)
 {
     size_t kept = 0;
     while (kept < log->batch_count &&
@@ -95,16 +115,21 @@ bool sim_log_cut(struct sim_log *log, uint64_t last_sequence)
     }
     for (size_t i = 0; i < log->batch_count; i++) {
         struct sim_batch *batch = &log->batches[i];
-        if (batch->state == SIM_PENDING) {
-            sim_log_retry(log, batch);
-            batch->state = SIM_FOUND;
+        if (batch->state == SIM_WEAK && i >= kept) {
+            sim_log_lose_weak(log, batch);
+            *out_weak_lost += 1;
         }
+        if (batch->state == SIM_PENDING)
+            sim_log_retry(log, batch);
+        if (batch->state == SIM_PENDING || batch->state == SIM_WEAK)
+            batch->state = SIM_FOUND;
     }
     for (size_t i = 0; i < SIM_PRODUCERS; i++)
         for (uint32_t j = 0; j < old[i].retry_count; j++)
             sim_log_retry(log, &old[i].retries[j]);
     log->batch_count = kept;
     log->next_sequence = last_sequence + 1;
+    log->arrival_sequence = 0; /* ordinals that were lost are given out again */
     return true;
 }
 

@@ -11,6 +11,7 @@
 
 enum sim_batch_state {
     SIM_PENDING, /* sent, not answered */
+    SIM_WEAK,    /* answered from memory: a crash may take it, with all behind it */
     SIM_ACKED,   /* answered: must be there for ever */
     SIM_FOUND,   /* never answered, yet there after a crash: from then on it must stay */
 };
@@ -35,6 +36,7 @@ struct sim_producer {
     uint64_t id;
     uint64_t next_sequence;
     uint32_t in_flight;
+    bool has_lost; /* batches answered from memory are gone: the broker sees a gap */
     struct sim_batch retries[SIM_RETRIES_MAX]; /* outcome unknown after a crash: sent again
                                                   unchanged, in order */
     uint32_t retry_count;
@@ -43,11 +45,13 @@ struct sim_producer {
 struct sim_log {
     uint64_t incarnation; /* of the stream in the model: a request of a deleted one is told apart */
     uint32_t shard_index;
+    enum ks_ack ack;
     struct sim_batch *batches; /* by first_sequence, dense */
     size_t batch_count;
     size_t batch_capacity;
-    uint64_t next_sequence; /* ordinal the next batch will get */
-    uint64_t seen_sequence; /* the highest ordinal a reader was shown: must never vanish */
+    uint64_t next_sequence;    /* ordinal the next batch will get */
+    uint64_t seen_sequence;    /* the highest ordinal a reader was shown: must never vanish */
+    uint64_t arrival_sequence; /* of the newest batch that was answered, and its arrival */
     uint64_t last_arrival_unix_ms;
     struct sim_producer producers[SIM_PRODUCERS];
 };
@@ -58,14 +62,20 @@ void sim_log_fini(struct sim_log *log);
 struct sim_batch *sim_log_add(struct sim_log *log, const struct sim_batch *batch);
 /* The batch that holds an ordinal; NULL if none. */
 struct sim_batch *sim_log_find(struct sim_log *log, uint64_t sequence);
-/* The highest ordinal that must be there: acknowledged, found or shown. */
+/* The highest ordinal that must be there: acknowledged durably, found or shown. */
 uint64_t sim_log_required(const struct sim_log *log);
 /*
  * After recovery the log ends at last_sequence: checks that it ends between two batches; forgets
- * what was lost (never what was acknowledged: the caller has checked) and hands unanswered batches
- * to their producers for a retry. false: the end lies inside a batch.
+ * what was lost (never what was acknowledged durably: the caller has checked) and hands unanswered
+ * batches to their producers for a retry. *out_weak_lost: lost batches that were answered from
+ * memory. false: the end lies inside a batch.
  */
-bool sim_log_cut(struct sim_log *log, uint64_t last_sequence);
+bool sim_log_cut(struct sim_log *log, uint64_t last_sequence, uint64_t *out_weak_lost);
+
+/* A clean stop: what was answered from memory is durable like all else. */
+void sim_log_settle(struct sim_log *log);
+/* Goes on under another identity, as a client does whose batches are gone. */
+void sim_producer_renew(struct sim_producer *producer, uint64_t id);
 
 /* Makes the records of a batch from its uid: `repeated Record` bytes. Returns the body checksum. */
 uint32_t sim_make_records(

@@ -281,6 +281,9 @@ static bool sim_clean_stop(struct sim_world *world)
         return false;
     if (st != KS_OK && !world->is_poisoned)
         return sim_fail(world, "a clean stop failed: %s (%s)", ks_status_name(st), err.text);
+    for (size_t i = 0; i < SIM_STREAMS_MAX && st == KS_OK; i++)
+        for (uint32_t s = 0; s < world->streams[i].shard_count; s++)
+            sim_log_settle(&world->streams[i].logs[s]);
     world->totals->clean_stops++;
     return sim_down(world);
 }

@@ -37,6 +37,7 @@ struct sim_stream {
     char name[32];
     uint64_t number; /* 0 until known */
     uint32_t shard_count;
+    enum ks_ack ack;
     struct sim_log logs[SIM_SHARDS_MAX];
 };
 
@@ -46,6 +47,8 @@ struct sim_totals {
     uint64_t batches_sent, batches_acked, records_acked, records_checked, duplicates_answered,
         retries_sent;
     uint64_t refused_throttled, refused_full, refused_other;
+    uint64_t weak_acked, weak_lost; /* batches answered from memory; of them, taken by a crash */
+    uint64_t gaps_after_loss;
     uint64_t watches_told, watches_taken_back;
     uint64_t streams_created, streams_deleted, reads, reads_would_block, reads_held, time_lookups;
     uint64_t bit_flips, bits_healed, damage_reported, full_disks, faults_injected;

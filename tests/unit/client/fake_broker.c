@@ -80,6 +80,7 @@ static Kstream__DescribeRoutingResponse *routing_make(struct fake_request *reque
     routing->stream_status = ks_arena_strdup(&request->arena, "ACTIVE");
     routing->routing_epoch = broker->epoch;
     routing->record_bytes_max = KS_RECORD_BYTES_DEFAULT;
+    routing->ack = broker->ack ? ks_arena_strdup(&request->arena, broker->ack) : NULL;
     return routing;
 }
 
@@ -387,11 +388,23 @@ static bool request_finish(struct fake_request *request, int fd)
     case FAKE_ERROR:
     case FAKE_SPLIT:
     case FAKE_FORGET:
+    case FAKE_LOSE_LAST:
     case FAKE_DAMAGE_RECORD:
     case FAKE_NOTHING_YET:
         break;
     }
     return send_all(fd, request->out.data, request->out.bytes);
+}
+
+static void lose_last(struct fake_shard *shard)
+{
+    if (shard->batch_count == 0)
+        return;
+    for (uint32_t lost = shard->batches[--shard->batch_count].count; lost > 0; lost--) {
+        shard->count--;
+        free(shard->records[shard->count].key);
+        free(shard->records[shard->count].data);
+    }
 }
 
 static bool handle(struct fake_broker *broker, int fd, struct ks_view body)
@@ -407,6 +420,8 @@ static bool handle(struct fake_broker *broker, int fd, struct ks_view body)
         split(broker);
     for (uint32_t i = 0; request.fault == FAKE_FORGET && i < broker->shard_count; i++)
         broker->shards[i].batch_count = 0;
+    for (uint32_t i = 0; request.fault == FAKE_LOSE_LAST && i < broker->shard_count; i++)
+        lose_last(&broker->shards[i]);
     if (request.fault == FAKE_ERROR)
         fake_answer_error(&request, broker->error_status, 0, NULL);
     else
@@ -577,6 +592,13 @@ void fake_broker_misbehave(struct fake_broker *broker, uint64_t seed, uint32_t p
     pthread_mutex_lock(&broker->mu);
     ks_prng_seed(&broker->prng, seed);
     broker->misbehave_percent = percent;
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_ack(struct fake_broker *broker, const char *ack)
+{
+    pthread_mutex_lock(&broker->mu);
+    broker->ack = ack;
     pthread_mutex_unlock(&broker->mu);
 }
 

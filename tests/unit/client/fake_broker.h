@@ -17,15 +17,16 @@
 /* What happens to a request instead of an ordinary answer. "done" means its effect took place. */
 enum fake_fault {
     FAKE_NONE,
-    FAKE_CLOSE_BEFORE,  /* not done, connection closed */
-    FAKE_CLOSE_AFTER,   /* done, connection closed without an answer */
-    FAKE_HALF_ANSWER,   /* done, half of the answer, closed */
-    FAKE_GARBAGE,       /* done, bytes that are no message */
-    FAKE_WRONG_ANSWER,  /* done, the answer to another operation */
-    FAKE_SILENCE,       /* done, no answer at all */
-    FAKE_ERROR,         /* not done, answered with error_status */
-    FAKE_SPLIT,         /* shard 0 or the last child is split first; then as usual */
-    FAKE_FORGET,        /* the producer tables are emptied first; then as usual */
+    FAKE_CLOSE_BEFORE, /* not done, connection closed */
+    FAKE_CLOSE_AFTER,  /* done, connection closed without an answer */
+    FAKE_HALF_ANSWER,  /* done, half of the answer, closed */
+    FAKE_GARBAGE,      /* done, bytes that are no message */
+    FAKE_WRONG_ANSWER, /* done, the answer to another operation */
+    FAKE_SILENCE,      /* done, no answer at all */
+    FAKE_ERROR,        /* not done, answered with error_status */
+    FAKE_SPLIT,        /* shard 0 or the last child is split first; then as usual */
+    FAKE_FORGET,       /* the producer tables are emptied first; then as usual */
+    FAKE_LOSE_LAST, /* the newest batch of each shard is lost first, as by a crash; then as usual */
     FAKE_DAMAGE_RECORD, /* GetRecords: one bit of the last record of the answer is flipped */
     FAKE_NOTHING_YET    /* GetRecords: none this time, but behind */
 };
@@ -44,6 +45,8 @@ void fake_broker_plan(
 void fake_broker_error_status(struct fake_broker *broker, enum ks_status status);
 /* Every put meets one of the faults that cost nothing with this probability. */
 void fake_broker_misbehave(struct fake_broker *broker, uint64_t seed, uint32_t percent);
+/* What the routing says of the stream's ack from now on. */
+void fake_broker_ack(struct fake_broker *broker, const char *ack);
 void fake_broker_put_credit(struct fake_broker *broker, uint32_t bytes);
 /* Closes all connections and refuses new ones, or takes them again. */
 void fake_broker_away(struct fake_broker *broker, bool is_away);

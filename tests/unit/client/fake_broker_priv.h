@@ -73,6 +73,7 @@ struct fake_broker {
     struct ks_prng prng;
     uint32_t misbehave_percent;
     uint32_t put_credit_bytes;
+    const char *ack;
     struct fake_connection connections[CONNECTIONS_MAX]; /* of the thread */
 };
 

@@ -38,17 +38,22 @@ static struct kstream_producer_options quick_options(void)
     return options;
 }
 
-static void sender_open(
-    struct sender *sender, uint32_t shards, const struct kstream_producer_options *options)
+static void sender_open_at(struct sender *sender, const struct kstream_producer_options *options)
 {
     struct kstream_error err = KSTREAM_ERROR_INIT;
-    sender->broker = fake_broker_start(shards);
     sender->client = fake_broker_connect(sender->broker, "20000");
     sender->records = calloc(RECORDS_MAX, sizeof *sender->records);
     sender->count = 0;
     enum kstream_status st =
         kstream_producer_open(sender->client, "clicks", options, &sender->producer, &err);
     ck_assert_msg(st == KSTREAM_OK, "%s", err.text);
+}
+
+static void sender_open(
+    struct sender *sender, uint32_t shards, const struct kstream_producer_options *options)
+{
+    sender->broker = fake_broker_start(shards);
+    sender_open_at(sender, options);
 }
 
 static void sender_close(struct sender *sender)
@@ -317,6 +322,47 @@ START_TEST(an_outcome_the_broker_has_forgotten_is_said_to_be_unknown)
 }
 END_TEST
 
+/* Records 15 to 19 were answered, and then a crash took them. */
+static void lose_and_go_on(struct sender *sender, const char *ack)
+{
+    struct kstream_producer_options options = quick_options();
+    options.linger_ms = 60000; /* whole batches only */
+    sender->broker = fake_broker_start(1);
+    fake_broker_ack(sender->broker, ack);
+    sender_open_at(sender, &options);
+    sender_put(sender, 20);
+    sender_flush_all(sender);
+    fake_broker_plan(sender->broker, KS_OP_PUT_RECORDS, 1, FAKE_LOSE_LAST);
+    sender_put(sender, 30);
+}
+
+START_TEST(what_was_answered_from_memory_and_lost_holds_nothing_up)
+{
+    struct sender sender;
+    lose_and_go_on(&sender, "memory");
+    sender_flush_all(&sender);
+    ck_assert_uint_eq(fake_broker_count(sender.broker, 0), 45);
+    for (size_t i = 0, at = 0; i < sender.count; i++) {
+        ck_assert_int_eq(sender.records[i].acks, 1);
+        ck_assert_int_eq(sender.records[i].status, KSTREAM_OK);
+        if (i < 15 || i >= 20)
+            ck_assert_str_eq(fake_broker_data(sender.broker, 0, at++), sender.records[i].data);
+    }
+    sender_close(&sender);
+}
+END_TEST
+
+/* A gap where nothing may be lost is an alarm, not a thing to pass over. */
+START_TEST(a_durable_record_that_is_gone_is_not_passed_over)
+{
+    struct sender sender;
+    lose_and_go_on(&sender, "durable");
+    ck_assert_int_eq(sender_flush(&sender), KSTREAM_PARTIAL);
+    ck_assert_int_eq(sender.records[20].status, KSTREAM_PRODUCER_GAP);
+    sender_close(&sender);
+}
+END_TEST
+
 START_TEST(an_absent_broker_fills_the_producer_and_loses_nothing)
 {
     struct sender sender;
@@ -508,6 +554,8 @@ KS_SUITE("client/producer")
     KS_TEST(a_split_behind_a_lost_answer_stores_nothing_twice);
     KS_TEST(a_broker_that_has_forgotten_the_producer_gets_a_new_one);
     KS_TEST(an_outcome_the_broker_has_forgotten_is_said_to_be_unknown);
+    KS_TEST(what_was_answered_from_memory_and_lost_holds_nothing_up);
+    KS_TEST(a_durable_record_that_is_gone_is_not_passed_over);
     KS_TEST(an_absent_broker_fills_the_producer_and_loses_nothing);
     KS_TEST(a_put_that_may_block_waits_for_room);
     KS_TEST(retries_end_with_their_time);

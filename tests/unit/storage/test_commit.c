@@ -222,6 +222,111 @@ START_TEST(a_stopping_engine_refuses_appends_and_answers_those_it_took)
 }
 END_TEST
 
+static void memory_append(int i, int like)
+{
+    put[i].append = (struct ks_append){.ack = KS_ACK_MEMORY,
+        .producer_id = 7,
+        .producer_sequence = (uint64_t)like + 1,
+        .is_producer_first = like == 0};
+}
+
+START_TEST(ack_memory_answers_at_once_and_shows_nothing_early)
+{
+    open_with_stream(11);
+    memory_append(0, 0);
+    ck_assert_int_eq(rig_append(&rig, &put[0], "s", 3, 100), KS_OK);
+    ck_assert_uint_eq(ks_mailbox_deliver(&rig.mailbox), 1);
+    ck_assert(put[0].is_delivered);
+    ck_assert_int_eq(put[0].append.status, KS_OK);
+    ck_assert_uint_eq(put[0].append.first_sequence, 1);
+    ck_assert_uint_eq(last_durable(), 0);
+    ck_assert_uint_eq(rig_read_all(&rig, "s", &damaged), 0);
+    put[0].append = (struct ks_append){.ack = KS_ACK_DURABLE}; /* its memory is ours again */
+    ck_assert(rig_step(&rig, "commit"));
+    ck_assert_uint_eq(last_durable(), 3);
+    ck_assert_uint_eq(rig_read_all(&rig, "s", &damaged), 3);
+    ck_assert(!put[0].append.mail.link.next);
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(ack_memory_repeats_its_answer_and_may_be_lost_by_a_crash)
+{
+    open_with_stream(12);
+    memory_append(0, 0);
+    ck_assert_int_eq(rig_append(&rig, &put[0], "s", 2, 50), KS_OK);
+    ck_assert(rig_step(&rig, "commit"));
+    memory_append(1, 1);
+    ck_assert_int_eq(rig_append(&rig, &put[1], "s", 2, 50), KS_OK);
+    memory_append(2, 1);
+    put[2].append.home = &rig.mailbox;
+    put[2].append.records = put[1].append.records;
+    put[2].append.record_count = put[1].append.record_count;
+    put[2].append.body_crc = put[1].append.body_crc;
+    put[2].append.mail = (struct ks_mail){.deliver = put[1].append.mail.deliver};
+    ck_assert_int_eq(ks_log_append(rig_log(&rig, "s"), &put[2].append, NULL), KS_OK);
+    ks_mailbox_deliver(&rig.mailbox);
+    ck_assert(put[2].is_delivered && put[2].append.is_duplicate);
+    ck_assert_uint_eq(put[2].append.first_sequence, 3);
+    rig_crash(&rig, KS_SIM_NOTHING); /* before the block of the second one */
+    rig_must_open(&rig);
+    ck_assert_uint_eq(rig_read_all(&rig, "s", &damaged), 2);
+    /* The producer learns of it by the gap; its ordinals go to others. */
+    memory_append(3, 2);
+    ck_assert_int_eq(rig_append(&rig, &put[3], "s", 1, 50), KS_PRODUCER_GAP);
+    memory_append(3, 1);
+    ck_assert_int_eq(rig_append(&rig, &put[3], "s", 1, 50), KS_OK);
+    ck_assert_uint_eq(put[3].append.first_sequence, 3);
+    rig_run(&rig);
+    ck_assert_uint_eq(rig_read_all(&rig, "s", &damaged), 3);
+    rig_fini(&rig);
+}
+END_TEST
+
+/* An answer without a disk must not let the queue outgrow what the disk takes in one go. */
+START_TEST(ack_memory_waits_for_a_disk_that_is_far_behind)
+{
+    open_with_stream(13);
+    uint32_t queued = 0;
+    int i = 0;
+    for (; i < 64; i++) {
+        put[i].append = (struct ks_append){.ack = KS_ACK_MEMORY};
+        ck_assert_int_eq(rig_append(&rig, &put[i], "s", 1, 4000), KS_OK);
+        ks_mailbox_deliver(&rig.mailbox);
+        if (!put[i].is_delivered)
+            break;
+        queued += put[i].append.stored_bytes;
+    }
+    ck_assert_int_lt(i, 64);
+    ck_assert_uint_gt(queued, rig.options.limits.group_bytes);
+    ck_assert_uint_le(queued, rig.options.limits.group_bytes + 2 * put[i].append.stored_bytes);
+    while (rig_step(&rig, "commit"))
+        continue;
+    ck_assert(put[i].is_delivered);
+    ck_assert_uint_eq(last_durable(), (uint64_t)i + 1);
+    rig_fini(&rig);
+}
+END_TEST
+
+/* What waits in the queue for nobody is freed with the engine. */
+START_TEST(ack_memory_leaves_nothing_behind_in_a_poisoned_engine)
+{
+    open_with_stream(14);
+    for (int i = 0; i < 3; i++) {
+        put[i].append = (struct ks_append){.ack = KS_ACK_MEMORY};
+        ck_assert_int_eq(rig_append(&rig, &put[i], "s", 1, 100), KS_OK);
+    }
+    ks_io_sim_fail_write_after(rig.disk, 1);
+    ck_assert(rig_step(&rig, "commit"));
+    ck_assert(ks_engine_is_poisoned(rig.engine));
+    ck_assert_uint_eq(last_durable(), 0);
+    put[3].append = (struct ks_append){.ack = KS_ACK_MEMORY};
+    ck_assert_int_eq(rig_append(&rig, &put[3], "s", 1, 100), KS_POISONED);
+    ks_io_sim_fail_write_after(rig.disk, 0);
+    rig_fini(&rig);
+}
+END_TEST
+
 START_TEST(an_old_routing_epoch_is_told_of_the_change)
 {
     open_with_stream(10);
@@ -242,5 +347,9 @@ KS_SUITE("storage/commit")
     KS_TEST(what_was_reserved_always_finds_room);
     KS_TEST(a_batch_that_fits_no_block_is_too_large);
     KS_TEST(a_stopping_engine_refuses_appends_and_answers_those_it_took);
+    KS_TEST(ack_memory_answers_at_once_and_shows_nothing_early);
+    KS_TEST(ack_memory_repeats_its_answer_and_may_be_lost_by_a_crash);
+    KS_TEST(ack_memory_waits_for_a_disk_that_is_far_behind);
+    KS_TEST(ack_memory_leaves_nothing_behind_in_a_poisoned_engine);
     KS_TEST(an_old_routing_epoch_is_told_of_the_change);
 }
