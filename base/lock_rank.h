@@ -7,6 +7,7 @@
 
 enum ks_lock_rank {
     KS_RANK_ENGINE = 10,   /* storage/engine: start, stop, thread list */
+    KS_RANK_RESHARD = 15,  /* storage/reshard: reshards under way */
     KS_RANK_REGISTRY = 20, /* storage/registry: name and id tables, snapshot pointers */
     KS_RANK_SHARD =
         30, /* storage/shard_log: one shard's append state, tail, segment list, waiters */

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "storage/engine_priv.h"
 #include "storage/journal_priv.h"
+#include "storage/reshard.h"
 
 #define SILENCE_MS 1000u
 #define FLUSH_AT_PERCENT 50u
@@ -224,7 +225,7 @@ static void append_publish(struct ks_commit *commit, struct ks_append *append)
     struct ks_log *log = append->log;
     if (!append->chunk)
         return;
-    if (append->record_count == 0) {
+    if (append->record_count == 0) { /* a close batch */
         atomic_store(&log->durable_end, true);
     } else {
         atomic_store(&log->durable_arrival_unix_ms, append->arrival_unix_ms);
@@ -274,6 +275,7 @@ static void group_deliver(struct ks_commit *commit)
 static void group_complete(struct ks_commit *commit, enum ks_status status)
 {
     uint64_t batches = 0;
+    bool has_close = false;
     KS_LIST_FOR_EACH_SAFE(node, &commit->group)
     {
         struct ks_append *append = append_of(node);
@@ -281,6 +283,7 @@ static void group_complete(struct ks_commit *commit, enum ks_status status)
         if (status == KS_OK)
             append_publish(commit, append);
         batches += append->chunk != NULL;
+        has_close |= append->record_count == 0;
         ks_tail_chunk_unref(append->chunk);
         append->chunk = NULL;
         ks_log_unref(append->log);
@@ -293,6 +296,9 @@ static void group_complete(struct ks_commit *commit, enum ks_status status)
     if (status == KS_OK)
         ks_engine_count(commit->engine, KS_COUNT_DURABLE_BATCHES, batches);
     group_deliver(commit);
+    if (has_close)
+        ks_wake_set(
+            ks_reshards_step(commit->engine->reshards)->wake); /* its mail is there by now */
 }
 
 static void commit_run(void *self)

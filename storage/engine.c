@@ -2,13 +2,14 @@
 
 #include "base/alloc.h"
 #include "storage/engine_priv.h"
+#include "storage/reshard.h"
 #include "storage/threads.h"
 
 #include <time.h>
 
 #define KIB 1024u
 #define MIB (1024u * 1024u)
-#define STEPS_MAX 6u
+#define STEPS_MAX 7u
 #define STOP_POLL_NS 1000000 /* while threads drain */
 #define MODEL_PASSES_MAX 100000u
 
@@ -107,6 +108,8 @@ static enum ks_status engine_create_parts(struct ks_engine *engine, struct ks_er
     if (!st)
         st = ks_registry_create(engine, &engine->registry, err);
     if (!st)
+        st = ks_reshards_create(engine, &engine->reshards, err);
+    if (!st)
         st = ks_files_create(engine, &engine->files, err);
     if (!st)
         st = ks_flush_create(engine, &engine->flush, err);
@@ -134,7 +137,14 @@ static enum ks_status engine_recover(struct ks_engine *engine, struct ks_error *
         st = ks_registry_load(engine->registry, err);
     if (!st)
         st = ks_files_load(engine->files, err);
-    return st ? st : ks_recovery_run(engine, &row, err);
+    if (!st)
+        st = ks_recovery_run(engine, &row, err);
+    if (!st)
+        st = ks_registry_settle_ends(engine->registry, err);
+    if (st)
+        return st;
+    ks_reshards_resume(engine->reshards);
+    return KS_OK;
 }
 
 enum ks_status ks_engine_open(
@@ -166,15 +176,18 @@ enum ks_status ks_engine_open(
     return KS_OK;
 }
 
-/* The queue first: its appends refer to logs. The catalog completes the changes of all others while
- * they are there. The registry drops the logs, their segments and those of the index use files. */
+/* The queue first: its appends refer to logs and to reshards. The catalog completes the changes of
+ * all others while they are there. The registry drops the logs, their segments and those of the
+ * index use files. */
 void ks_engine_destroy(struct ks_engine *engine)
 {
     if (!engine)
         return;
     ks_threads_stop(engine->threads);
     ks_commit_destroy(engine->commit);
+    ks_reshards_end(engine->reshards);
     ks_catalog_destroy(engine->catalog);
+    ks_reshards_destroy(engine->reshards);
     ks_flush_destroy(engine->flush);
     ks_registry_destroy(engine->registry);
     ks_index_destroy(engine->index);
@@ -208,6 +221,7 @@ size_t ks_engine_steps(struct ks_engine *engine, struct ks_step **out_steps, siz
         engine->files ? ks_files_step(engine->files) : NULL,
         engine->index ? ks_index_step(engine->index) : NULL,
         engine->journal ? ks_journal_step(engine->journal) : NULL,
+        engine->reshards ? ks_reshards_step(engine->reshards) : NULL,
     };
     size_t count = 0;
     for (size_t i = 0; i < STEPS_MAX && count < count_max; i++) {
@@ -318,6 +332,8 @@ enum ks_status ks_engine_stop(struct ks_engine *engine, uint64_t timeout_ms, str
     ks_threads_stop(KS_TAKE(engine->threads));
     /* What the threads left is answered, written or refused: no caller waits for ever. */
     KS_IGNORE(steps_run_dry(engine), "what is still there is recovered at the next start");
+    ks_reshards_end(engine->reshards);
+    KS_IGNORE(steps_run_dry(engine), "changes that waited for a reshard");
     if (!st && atomic_load(&engine->is_poisoned))
         st = ks_fail(err, KS_POISONED, 0, "cannot stop cleanly: %.160s", engine->poison_error.text);
     if (st)

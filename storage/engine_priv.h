@@ -17,6 +17,7 @@ struct ks_commit;
 struct ks_flush;
 struct ks_index;
 struct ks_registry;
+struct ks_reshards;
 
 struct ks_engine {
     struct ks_engine_options options; /* [const]; of limits, those of ks_engine_set_limits as at
@@ -33,6 +34,7 @@ struct ks_engine {
     struct ks_files *files;
     struct ks_flush *flush;
     struct ks_index *index;
+    struct ks_reshards *reshards;
 
     _Atomic bool is_poisoned;
     _Atomic bool is_disk_full; /* the flusher or the file pool found no room; cleared by a flush */
@@ -127,6 +129,10 @@ enum ks_status ks_registry_create(
     struct ks_engine *engine, struct ks_registry **out, struct ks_error *err) KS_MUST_USE;
 void ks_registry_destroy(struct ks_registry *registry);
 enum ks_status ks_registry_load(struct ks_registry *registry, struct ks_error *err) KS_MUST_USE;
+/* After recovery: closed shards have their end, from the log or, where damage took it, from the
+ * catalog. */
+enum ks_status ks_registry_settle_ends(
+    struct ks_registry *registry, struct ks_error *err) KS_MUST_USE;
 /* Not referenced for the caller; NULL unknown. Before threads exist, or with the answer used under
  * no assumption. */
 struct ks_log *ks_registry_log(struct ks_registry *registry, uint64_t log_id);

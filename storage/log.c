@@ -18,6 +18,7 @@ void ks_log_check(const struct ks_log *log)
     KS_ASSERT(durable < log->next_sequence);
     KS_ASSERT(log->flushed_sequence <= log->next_sequence);
     KS_ASSERT(log->state != KS_LOG_CLOSED || atomic_load(&log->durable_end));
+    KS_ASSERT(atomic_load(&log->end_sequence) == KS_LOG_NO_END || log->state != KS_LOG_OPEN);
 }
 
 enum ks_status ks_log_create(struct ks_engine *engine, uint64_t log_id,
@@ -34,6 +35,7 @@ enum ks_status ks_log_create(struct ks_engine *engine, uint64_t log_id,
     ks_mutex_init(&log->mu, KS_RANK_SHARD);
     log->state = KS_LOG_OPEN;
     log->next_sequence = 1;
+    atomic_init(&log->end_sequence, KS_LOG_NO_END);
     ks_tail_init(&log->tail, &engine->tail_budget, engine->options.limits.tail_chunk_bytes);
     *out_log = KS_TAKE(log);
     return KS_OK;
@@ -113,23 +115,40 @@ static enum ks_status append_check_engine(struct ks_engine *engine, struct ks_er
     return KS_OK;
 }
 
-/* mu held. May a new batch come, routed as it was? */
-static enum ks_status append_check_log(
-    const struct ks_log *log, const struct ks_append *append, struct ks_error *err)
+/*
+ * A closed log's table of producers is frozen: it says for ever whether a batch was stored. Only
+ * when it may have forgotten the batch is the answer "unknown". judged: what the table says.
+ */
+static enum ks_status append_to_closed(const struct ks_log *log, const struct ks_append *append,
+    enum ks_status judged, struct ks_error *err)
+{
+    if (judged == KS_PRODUCER_MISMATCH)
+        return judged;
+    if (append->producer_id != 0 && ks_producers_may_have_forgotten(log->producers,
+                                        append->producer_id, append->producer_sequence))
+        return fail_producer(append, KS_PRODUCER_UNKNOWN, 0, err);
+    return ks_fail(err, KS_SHARD_CLOSED, 0, "shard is closed");
+}
+
+/* mu held. May a new batch come, routed as it was, which the table of producers has judged? */
+static enum ks_status append_check_log(const struct ks_log *log, const struct ks_append *append,
+    enum ks_status judged, struct ks_error *err)
 {
     switch (log->state) {
     case KS_LOG_OPEN:
         break;
     case KS_LOG_CLOSING:
+        return ks_fail(err, KS_WOULD_BLOCK, 0, "shard is about to close");
     case KS_LOG_CLOSED:
-        return ks_fail(err, KS_SHARD_CLOSED, 0, "shard is closed");
+        return append_to_closed(log, append, judged, err);
     case KS_LOG_DELETED:
         return ks_fail(err, KS_NOT_FOUND, 0, "stream is deleted");
     }
-    if (append->routing_epoch != 0 && append->routing_epoch != log->routing_epoch)
+    /* A newer epoch than the log's is fine: other shards were split or merged meanwhile. */
+    if (append->routing_epoch != 0 && append->routing_epoch < log->routing_epoch)
         return ks_fail(err, KS_ROUTING_CHANGED, 0, "routing has changed to epoch %llu",
             (unsigned long long)log->routing_epoch);
-    return KS_OK;
+    return judged;
 }
 
 static enum ks_status append_header(const struct ks_log *log, struct ks_append *append,
@@ -275,19 +294,16 @@ enum ks_status ks_log_append(struct ks_log *log, struct ks_append *append, struc
         return st;
     if (log->state != KS_LOG_DELETED)
         st = append_judge(log, append, err); /* a duplicate is answered even by a closed log */
-    if (st && log->state == KS_LOG_OPEN)
-        return st;
-    if (st || !append->is_duplicate) {
-        enum ks_status closed = append_check_log(log, append, err);
-        if (st || closed)
-            return closed ? closed : st;
-        st = append_reserve(log, append, err);
+    if (append->is_duplicate) {
+        ks_engine_count(engine, KS_COUNT_DUPLICATES, 1);
+    } else {
+        st = append_check_log(log, append, st, err);
+        if (!st)
+            st = append_reserve(log, append, err);
         if (st)
             return st;
         append_store(log, append, &header);
         ks_log_check(log);
-    } else {
-        ks_engine_count(engine, KS_COUNT_DUPLICATES, 1);
     }
     /* A duplicate waits its turn in the queue: its first self may not be durable yet. */
     struct ks_append *queued = is_answered_now ? KS_TAKE(relay) : append;
@@ -313,6 +329,67 @@ enum ks_status ks_log_producer_state(
         .record_count = last->record_count,
         .body_crc = last->body_crc};
     return KS_OK;
+}
+
+/* ---- closing ---- */
+
+uint32_t ks_close_bytes(void)
+{
+    const struct ks_batch_header header = {
+        .log_id = 1, .first_sequence = 1, .kind = KS_BATCH_CLOSE};
+    return (uint32_t)ks_batch_stored_bytes(&header);
+}
+
+static void close_store(struct ks_log *log, struct ks_append *append, uint32_t bytes)
+{
+    struct ks_batch_header header = {.log_id = log->log_id,
+        .first_sequence = log->next_sequence,
+        .arrival_unix_ms =
+            ks_max_u64(log->last_arrival_unix_ms, ks_clock_unix_ms(log->engine->options.clock)),
+        .kind = KS_BATCH_CLOSE};
+    append->record_count = 0;
+    append->first_sequence = header.first_sequence;
+    append->last_sequence = ks_batch_last_sequence(&header);
+    append->arrival_unix_ms = header.arrival_unix_ms;
+    append->stored_bytes = bytes;
+    uint8_t *to = ks_tail_append(&log->tail, bytes, append->first_sequence, append->last_sequence,
+        &append->chunk, &append->chunk_offset);
+    KS_ASSERT(ks_batch_encode_prefix(&header, to) == bytes);
+    log->state = KS_LOG_CLOSING;
+    if (log->tail_since_mono_ns == 0)
+        log->tail_since_mono_ns = ks_max_u64(1, ks_clock_mono_ns(log->engine->options.clock));
+    ks_flush_note(log->engine->flush, log);
+    ks_log_check(log);
+}
+
+enum ks_status ks_log_close(struct ks_log *log, struct ks_append *append, struct ks_error *err)
+{
+    uint32_t bytes = ks_close_bytes();
+    KS_LOCK_SCOPE(&log->mu);
+    enum ks_status st = append_check_engine(log->engine, err);
+    if (st)
+        return st;
+    KS_ASSERT(log->state == KS_LOG_OPEN);
+    /* Beyond the memory's limit if need be: it is small, and the way to more room. */
+    st = ks_tail_reserve(&log->tail, bytes, true);
+    if (st)
+        return ks_fail(err, st, 0, "no memory to close log %llu", (unsigned long long)log->log_id);
+    close_store(log, append, bytes);
+    append->log = ks_log_ref(log);
+    ks_commit_enqueue(log->engine->commit, append);
+    return KS_OK;
+}
+
+void ks_log_show_end(struct ks_log *log)
+{
+    {
+        KS_LOCK_SCOPE(&log->mu);
+        KS_ASSERT(log->state == KS_LOG_CLOSING || log->state == KS_LOG_CLOSED);
+        log->state = KS_LOG_CLOSED;
+        atomic_store(&log->end_sequence, atomic_load(&log->durable_sequence));
+        ks_log_check(log);
+    }
+    ks_log_wake(log); /* who waits for records behind the end goes on with the children */
 }
 
 /* ---- recovery ---- */
@@ -348,7 +425,7 @@ static enum ks_status log_replay_bytes(
     }
     log->last_arrival_unix_ms = ks_max_u64(log->last_arrival_unix_ms, header->arrival_unix_ms);
     if (header->kind == KS_BATCH_CLOSE) {
-        log->state = KS_LOG_CLOSED;
+        log->state = KS_LOG_CLOSING; /* CLOSED when its stream says so too */
         atomic_store(&log->durable_end, true);
     } else {
         log->next_sequence = last + 1;
@@ -407,5 +484,39 @@ enum ks_status ks_log_replay_damage(
             return st;
         first_sequence += count;
     }
+    return KS_OK;
+}
+
+enum ks_status ks_log_replay_close(
+    struct ks_log *log, uint64_t first_sequence, struct ks_error *err)
+{
+    struct ks_batch_header header = {.log_id = log->log_id,
+        .first_sequence = first_sequence,
+        .arrival_unix_ms = log->last_arrival_unix_ms,
+        .kind = KS_BATCH_CLOSE};
+    uint8_t stored[KS_BATCH_PREFIX_BYTES_MAX];
+    return ks_log_replay(log, ks_view_of(stored, ks_batch_encode_prefix(&header, stored)), err);
+}
+
+enum ks_status ks_log_settle_end(struct ks_log *log, uint64_t end_sequence, struct ks_error *err)
+{
+    bool is_short = false;
+    {
+        KS_LOCK_SCOPE(&log->mu);
+        is_short = log->state == KS_LOG_OPEN && log->next_sequence <= end_sequence;
+    }
+    if (is_short) {
+        enum ks_status st = ks_log_replay_damage(log, log->next_sequence, end_sequence, err);
+        if (st)
+            return st;
+    }
+    {
+        KS_LOCK_SCOPE(&log->mu);
+        /* A shard between split and merge never had a batch; a close batch may have been damaged.
+         */
+        log->state = KS_LOG_CLOSING;
+        atomic_store(&log->durable_end, true);
+    }
+    ks_log_show_end(log);
     return KS_OK;
 }

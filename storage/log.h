@@ -67,9 +67,10 @@ struct ks_append {
  * Takes every resource, assigns sequences, copies the batch into the tail, queues it for the
  * committer. KS_OK: deliver will run exactly once. Anything else: nothing was stored, deliver will
  * not run. Errors: KS_THROTTLED memory or journal is full (retry); KS_STORAGE_FULL the disk is;
- * KS_TOO_LARGE the batch can never fit; KS_SHARD_CLOSED; KS_ROUTING_CHANGED; KS_NOT_FOUND deleted;
- * KS_PRODUCER_MISMATCH, _GAP (the text says which sequence is expected), _UNKNOWN; KS_POISONED;
- * KS_STOPPING.
+ * KS_TOO_LARGE the batch can never fit; KS_WOULD_BLOCK the shard is about to close, its children
+ * will be there soon: look for a newer routing epoch; KS_SHARD_CLOSED it is closed, and the batch
+ * is certainly not in it; KS_ROUTING_CHANGED; KS_NOT_FOUND deleted; KS_PRODUCER_MISMATCH, _GAP (the
+ * text says which sequence is expected), _UNKNOWN; KS_POISONED; KS_STOPPING.
  */
 enum ks_status ks_log_append(
     struct ks_log *log, struct ks_append *append, struct ks_error *err) KS_MUST_USE;
@@ -79,8 +80,8 @@ struct ks_log_bounds {
     uint64_t first_sequence; /* oldest record still there; last_sequence + 1 when there is none */
     uint64_t last_sequence;  /* newest durable record; 0 = none ever */
     uint64_t last_arrival_unix_ms; /* of last_sequence; 0 = none ever */
-    bool is_closed;                /* durably: last_sequence is the end for ever */
-    bool is_deleted;               /* reads are answered KS_NOT_FOUND */
+    bool is_closed;  /* last_sequence is the end for ever, and the children can be found */
+    bool is_deleted; /* reads are answered KS_NOT_FOUND */
 };
 void ks_log_bounds(struct ks_log *log, struct ks_log_bounds *out);
 

@@ -19,8 +19,8 @@ struct ks_engine;
 
 enum ks_log_state {
     KS_LOG_OPEN,
-    KS_LOG_CLOSING, /* the close batch is queued: no more appends */
-    KS_LOG_CLOSED,  /* the close batch is durable */
+    KS_LOG_CLOSING, /* the close batch is queued, or durable: no more appends */
+    KS_LOG_CLOSED,  /* its stream says so: the end may be seen */
     KS_LOG_DELETED, /* the tombstone is durable, or will be: nothing is served */
 };
 
@@ -33,6 +33,8 @@ struct ks_log_identity {
     ks_u128 hash_first;
     ks_u128 hash_last;
 };
+
+#define KS_LOG_NO_END UINT64_MAX
 
 struct ks_log {
     uint64_t log_id;                        /* [const] never reused */
@@ -50,7 +52,9 @@ struct ks_log {
     _Atomic uint64_t
         durable_sequence; /* written by the committer after the block is on disk; seq_cst. A durable
                              close batch does not raise it: it sets durable_end */
-    _Atomic bool durable_end;                 /* the close batch is durable */
+    _Atomic bool durable_end;      /* the close batch is durable */
+    _Atomic uint64_t end_sequence; /* the last record of a closed shard, once its children can be
+                                      found; else KS_LOG_NO_END */
     _Atomic uint64_t durable_arrival_unix_ms; /* arrival of durable_sequence, stored just before it:
                                           a reader may see the newer one a moment early */
 
@@ -72,6 +76,23 @@ enum ks_status ks_log_create(struct ks_engine *engine, uint64_t log_id,
     struct ks_error *err) KS_MUST_USE;
 KS_DEFINE_CLEANUP(struct ks_log, ks_log_unref)
 
+/*
+ * Closes the log: CLOSING, its close batch queued; append is answered when that is durable. append:
+ * mail and home set, room in the journal reserved for ks_close_bytes(). Errors: KS_NO_MEMORY,
+ * KS_STOPPING and KS_POISONED, nothing has happened.
+ */
+uint32_t ks_close_bytes(void); /* of a stored close batch: less than any with a record */
+enum ks_status ks_log_close(
+    struct ks_log *log, struct ks_append *append, struct ks_error *err) KS_MUST_USE;
+/* The end can be seen from now on: the close batch is durable, the children can be found. */
+void ks_log_show_end(struct ks_log *log);
+/*
+ * Recovery only: the catalog says that the log is closed behind end_sequence. Records that the log
+ * should have and lacks become a damaged stretch; if the log knows its end, that one counts.
+ */
+enum ks_status ks_log_settle_end(
+    struct ks_log *log, uint64_t end_sequence, struct ks_error *err) KS_MUST_USE;
+
 /* Recovery only, before threads exist: puts a batch of the journal behind what the log has. stored
  * is copied. */
 enum ks_status ks_log_replay(
@@ -79,6 +100,10 @@ enum ks_status ks_log_replay(
 /* Recovery only: a damaged batch over [first, last], readers are told of it. */
 enum ks_status ks_log_replay_damage(struct ks_log *log, uint64_t first_sequence,
     uint64_t last_sequence, struct ks_error *err) KS_MUST_USE;
+
+/* Recovery only: a close batch whose bytes are damaged; all that it says is known. */
+enum ks_status ks_log_replay_close(
+    struct ks_log *log, uint64_t first_sequence, struct ks_error *err) KS_MUST_USE;
 
 /*
  * Takes all armed watches, after the news have been stored (seq_cst, as the arming is: a party that

@@ -141,6 +141,15 @@ void ks_producers_record(
     row->batches[row->count++] = *batch;
 }
 
+bool ks_producers_may_have_forgotten(
+    const struct ks_producers *producers, uint64_t producer_id, uint64_t sequence)
+{
+    const struct producer *row = producers_find(producers, producer_id);
+    if (!row)
+        return producers && producers->count == KS_PRODUCERS_MAX;
+    return sequence < row->batches[0].sequence;
+}
+
 const struct ks_producer_batch *ks_producers_last(
     const struct ks_producers *producers, uint64_t producer_id)
 {

@@ -46,6 +46,10 @@ enum ks_status ks_producers_reserve(
 /* Notes an accepted (or replayed) batch. */
 void ks_producers_record(
     struct ks_producers *producers, uint64_t producer_id, const struct ks_producer_batch *batch);
+/* Could this batch, which is not in the table, have been stored and forgotten? One before those
+ * that are remembered of its producer could; one of an unknown producer, when the table is full. */
+bool ks_producers_may_have_forgotten(
+    const struct ks_producers *producers, uint64_t producer_id, uint64_t sequence);
 /* The newest batch of a producer; NULL if unknown. */
 const struct ks_producer_batch *ks_producers_last(
     const struct ks_producers *producers, uint64_t producer_id);

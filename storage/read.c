@@ -20,7 +20,7 @@ static uint64_t first_sequence(const struct ks_log *log, uint64_t durable)
 void ks_log_bounds(struct ks_log *log, struct ks_log_bounds *out)
 {
     KS_LOCK_SCOPE(&log->mu);
-    out->is_closed = atomic_load(&log->durable_end);
+    out->is_closed = atomic_load(&log->end_sequence) != KS_LOG_NO_END;
     out->last_sequence = atomic_load(&log->durable_sequence);
     out->last_arrival_unix_ms =
         out->last_sequence > 0 ? atomic_load(&log->durable_arrival_unix_ms) : 0;

@@ -173,11 +173,15 @@ static enum ks_status recovery_replay_entry(struct recovery *r, const struct ks_
             return st;
     }
     struct ks_batch_view batch;
-    if (!payload ||
-        !batch_is_right(ks_view_of(payload->data + entry->offset, entry->bytes), entry, &batch))
+    bool is_right =
+        payload &&
+        batch_is_right(ks_view_of(payload->data + entry->offset, entry->bytes), entry, &batch);
+    if (!is_right && entry->bytes != ks_close_bytes())
         return recovery_mark_damage(
             r, place, log, entry->first_sequence, entry->last_sequence, err);
-    st = ks_log_replay(log, batch.stored, err);
+    /* Nothing else is as short as a close batch, so the table alone tells of one. */
+    st = is_right ? ks_log_replay(log, batch.stored, err)
+                  : ks_log_replay_close(log, entry->first_sequence, err);
     if (st)
         return st;
     ks_journal_owe(journal_file_of(place->file), entry->log_id, entry->last_sequence);

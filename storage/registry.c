@@ -28,6 +28,29 @@ struct ks_stream *ks_stream_new(uint32_t shard_count)
     return NULL;
 }
 
+struct ks_stream *ks_stream_copy(const struct ks_stream *from, uint32_t more_shards)
+{
+    struct ks_stream *stream = ks_stream_new(from->shard_count + more_shards);
+    if (!stream)
+        return NULL;
+    /* All that follows the count of references is constant in both. */
+    struct ks_shard *shards = stream->shards;
+    uint32_t *open_by_hash = stream->open_by_hash;
+    uint32_t shard_count = stream->shard_count;
+    size_t constant = offsetof(struct ks_stream, number);
+    memcpy((char *)stream + constant, (const char *)from + constant, sizeof *stream - constant);
+    stream->shards = shards;
+    stream->open_by_hash = open_by_hash;
+    stream->shard_count = shard_count;
+    if (from->shard_count > 0)
+        memcpy(shards, from->shards, from->shard_count * sizeof *shards);
+    if (from->open_count > 0)
+        memcpy(open_by_hash, from->open_by_hash, from->open_count * sizeof *open_by_hash);
+    for (uint32_t i = 0; i < from->shard_count; i++)
+        ks_log_ref(shards[i].log);
+    return stream;
+}
+
 struct ks_stream *ks_stream_ref(struct ks_stream *stream)
 {
     atomic_fetch_add_explicit(&stream->refs, 1, memory_order_relaxed);
@@ -176,6 +199,7 @@ bool ks_registry_insert(struct ks_registry *registry, struct ks_stream *stream)
     if (!entry)
         return false;
     entry->stream = stream;
+    ks_list_init(&entry->turns);
     bool is_found = false;
     size_t at =
         registry->is_loading ? registry->count : name_position(registry, stream->name, &is_found);
@@ -189,7 +213,8 @@ bool ks_registry_insert(struct ks_registry *registry, struct ks_stream *stream)
     return true;
 }
 
-struct ks_stream *ks_registry_remove(struct ks_registry *registry, uint64_t number)
+struct ks_stream *ks_registry_remove(
+    struct ks_registry *registry, uint64_t number, struct ks_list *out_turns)
 {
     struct ks_registry_entry *entry = ks_u64_map_remove(&registry->by_number, number);
     KS_ASSERT(entry);
@@ -203,6 +228,8 @@ struct ks_stream *ks_registry_remove(struct ks_registry *registry, uint64_t numb
     registry->count--;
     memmove(registry->by_name + at, registry->by_name + at + 1,
         (registry->count - at) * sizeof(struct ks_registry_entry *));
+    ks_list_init(out_turns);
+    ks_list_splice(out_turns, &entry->turns);
     ks_free(entry);
     return stream;
 }
@@ -214,6 +241,84 @@ struct ks_stream *ks_registry_publish(struct ks_registry *registry, struct ks_st
     struct ks_stream *old = entry->stream;
     entry->stream = ks_stream_ref(stream);
     return old;
+}
+
+/* ---- turns ---- */
+
+static struct ks_turn *turn_of(struct ks_list *node)
+{
+    return KS_CONTAINER_OF(node, struct ks_turn, link);
+}
+
+/* mu held. */
+static enum ks_status turn_refuse(const struct ks_registry_entry *entry, const struct ks_turn *turn)
+{
+    if (!entry)
+        return KS_NOT_FOUND;
+    if (entry->stream->status == KS_STREAM_CREATING)
+        return KS_IN_USE;
+    if (!turn->is_announced)
+        return KS_OK;
+    if (entry->stream->status != KS_STREAM_ACTIVE)
+        return KS_IN_USE;
+    KS_LIST_FOR_EACH(node, &entry->turns)
+    {
+        if (turn_of(node)->is_announced)
+            return KS_IN_USE;
+    }
+    return KS_OK;
+}
+
+enum ks_status ks_registry_take_turn(struct ks_registry *registry, struct ks_turn *turn)
+{
+    struct ks_stream *stream = NULL;
+    {
+        KS_LOCK_SCOPE(&registry->mu);
+        struct ks_registry_entry *entry = ks_u64_map_get(&registry->by_number, turn->stream_number);
+        enum ks_status st = turn_refuse(entry, turn);
+        if (st)
+            return st;
+        if (ks_list_is_empty(&entry->turns))
+            stream = ks_stream_ref(entry->stream);
+        ks_list_push(&entry->turns, &turn->link);
+    }
+    if (stream)
+        turn->start(turn, stream);
+    return KS_OK;
+}
+
+void ks_registry_adopt_turn(struct ks_registry *registry, struct ks_turn *turn)
+{
+    KS_LOCK_SCOPE(&registry->mu);
+    struct ks_registry_entry *entry = ks_u64_map_get(&registry->by_number, turn->stream_number);
+    KS_ASSERT(entry && ks_list_is_empty(&entry->turns));
+    ks_list_push(&entry->turns, &turn->link);
+}
+
+void ks_registry_give_turn_on(struct ks_registry *registry, struct ks_turn *turn)
+{
+    struct ks_turn *next = NULL;
+    struct ks_stream *stream = NULL;
+    {
+        KS_LOCK_SCOPE(&registry->mu);
+        struct ks_registry_entry *entry = ks_u64_map_get(&registry->by_number, turn->stream_number);
+        KS_ASSERT(entry && turn_of(entry->turns.next) == turn);
+        ks_list_remove(&turn->link);
+        if (ks_list_is_empty(&entry->turns))
+            return;
+        next = turn_of(entry->turns.next);
+        stream = ks_stream_ref(entry->stream);
+    }
+    next->start(next, stream);
+}
+
+void ks_registry_cancel_turns(struct ks_list *turns, const struct ks_turn *own)
+{
+    struct ks_list *node;
+    while ((node = ks_list_pop(turns))) {
+        if (turn_of(node) != own)
+            turn_of(node)->cancel(turn_of(node), KS_NOT_FOUND);
+    }
 }
 
 static enum ks_status give_snapshot(

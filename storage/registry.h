@@ -49,10 +49,11 @@ struct ks_stream {
     uint64_t created_unix_ms;
     uint32_t retention_hours;
     uint32_t record_bytes_max;
-    enum ks_ack ack;         /* when its puts are answered */
-    uint64_t routing_epoch;  /* raised at every change of the open shards; starts at 1 */
-    uint32_t shard_count;    /* 0 while CREATING */
-    struct ks_shard *shards; /* by index */
+    enum ks_ack ack;           /* when its puts are answered */
+    uint64_t routing_epoch;    /* raised at every change of the open shards; starts at 1 */
+    uint32_t next_shard_index; /* above every index ever given to a shard of this stream */
+    uint32_t shard_count;      /* 0 while CREATING */
+    struct ks_shard *shards;   /* by index */
     uint32_t open_count;
     uint32_t
         *open_by_hash; /* positions in shards, ascending hash ranges that tile [0, 2^128 - 1] */
@@ -86,9 +87,9 @@ struct ks_admin {
     struct ks_mailbox *home; /* borrowed */
     enum ks_status status;
     struct ks_error error;
-    struct ks_stream
-        *stream; /* create: the ACTIVE snapshot, referenced for the caller; else NULL */
-    void *work;  /* private */
+    struct ks_stream *stream; /* create and reshard: the newest snapshot, referenced for the caller;
+                                 else NULL */
+    void *work;               /* private */
 };
 
 struct ks_stream_spec {
@@ -110,5 +111,41 @@ enum ks_status ks_stream_create(struct ks_engine *engine, const struct ks_stream
     struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
 enum ks_status ks_stream_delete(struct ks_engine *engine, const char *name, struct ks_admin *admin,
     struct ks_error *err) KS_MUST_USE;
+
+enum ks_reshard_kind {
+    KS_RESHARD_SPLIT, /* shard_index, the second child begins at new_hash_first */
+    KS_RESHARD_MERGE, /* shard_index and adjacent_index, which follows it */
+    KS_RESHARD_COUNT, /* target_count open shards of about equal ranges */
+};
+struct ks_reshard_spec {
+    enum ks_reshard_kind kind;
+    uint32_t shard_index;
+    uint32_t adjacent_index;
+    ks_u128 new_hash_first;
+    uint32_t target_count;
+};
+
+/*
+ * Splits and merges open shards (storage/reshard.h). The stream is UPDATING meanwhile; puts and
+ * reads go on. By mail when it is done (admin->stream is ACTIVE again), or earlier when it is
+ * certain to be done but something has to be waited for (a full journal: admin->stream is still
+ * UPDATING). Errors at once: KS_NOT_FOUND, KS_IN_USE (not ACTIVE), KS_NO_MEMORY, KS_POISONED,
+ * KS_STOPPING. By mail: those of ks_reshard_plan_make; KS_LIMIT (the account's shards);
+ * KS_STORAGE_FULL; KS_POISONED.
+ */
+enum ks_status ks_stream_reshard(struct ks_engine *engine, uint64_t stream_number,
+    const struct ks_reshard_spec *spec, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
+
+/*
+ * Removes a closed shard, durably: it is listed no more, reads of it end with KS_NOT_FOUND, its
+ * files are reused or unlinked. For retention, when its close lies before the trim horizon: then
+ * all of its records have expired too, and the children of a shard that is not listed count as
+ * there from the beginning, so that lists at a time still tile all hash keys. Waits for other
+ * changes of the stream. Errors at once: KS_NOT_FOUND (the stream), KS_IN_USE (CREATING),
+ * KS_NO_MEMORY. By mail: KS_NOT_FOUND; KS_IN_USE (open, or a parent is still there: parents go
+ * first); KS_NO_MEMORY; KS_STORAGE_FULL; KS_POISONED; KS_STOPPING.
+ */
+enum ks_status ks_shard_remove(struct ks_engine *engine, uint64_t stream_number,
+    uint32_t shard_index, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
 
 #endif

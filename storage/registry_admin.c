@@ -12,6 +12,7 @@
 /* A create or a delete between its call and its completion. */
 struct admin_work {
     struct ks_change change;
+    struct ks_turn turn; /* delete */
     struct ks_engine *engine;
     struct ks_admin *admin;
     struct ks_stream *stream; /* create: the snapshot to publish; delete: the DELETING one */
@@ -74,70 +75,19 @@ static void stream_fill(
     stream->record_bytes_max = spec->record_bytes_max;
     stream->ack = spec->ack;
     stream->routing_epoch = 1;
+    stream->next_shard_index = spec->shard_count;
     snprintf(stream->name, sizeof stream->name, "%s", spec->name);
 }
 
-static enum ks_status create_row_put(
-    const struct ks_stream *stream, struct ks_kv_txn *txn, struct ks_error *err)
-{
-    Kstream__Catalog__StreamRow row = KSTREAM__CATALOG__STREAM_ROW__INIT;
-    row.stream_name = (char *)(uintptr_t)stream->name;
-    row.stream_id = (char *)(uintptr_t)stream->id;
-    row.status = (uint32_t)stream->status;
-    row.created_unix_ms = stream->created_unix_ms;
-    row.routing_epoch = stream->routing_epoch;
-    row.retention_hours = stream->retention_hours;
-    row.record_bytes_max = stream->record_bytes_max;
-    row.stream_mode = (uint32_t)stream->mode;
-    row.next_shard_index = stream->shard_count;
-    row.ack = (uint32_t)stream->ack;
-    row.stream_number = stream->number;
-    struct ks_catalog_key key;
-    return ks_catalog_put(
-        txn, KS_TABLE_STREAMS, ks_catalog_key_u64(&key, stream->number), &row.base, err);
-}
-
-static enum ks_status shard_row_put(const struct ks_stream *stream, const struct ks_shard *shard,
-    struct ks_kv_txn *txn, struct ks_error *err)
-{
-    uint8_t first[16];
-    uint8_t last[16];
-    ks_u128_store_be(first, shard->hash_first);
-    ks_u128_store_be(last, shard->hash_last);
-    Kstream__Catalog__ShardRow row = KSTREAM__CATALOG__SHARD_ROW__INIT;
-    row.stream_number = stream->number;
-    row.shard_index = shard->index;
-    row.log_id = ks_log_id(shard->log);
-    row.first_hash_key = (ProtobufCBinaryData){.data = first, .len = sizeof first};
-    row.last_hash_key = (ProtobufCBinaryData){.data = last, .len = sizeof last};
-    row.created_unix_s = shard->created_s;
-    row.status = shard->is_open ? 0 : 1;
-    row.end_sequence = shard->end_sequence;
-    row.closed_unix_s = shard->closed_s;
-    struct ks_catalog_key key;
-    return ks_catalog_put(txn, KS_TABLE_SHARDS,
-        ks_catalog_key_shard(&key, stream->number, shard->index), &row.base, err);
-}
-
-/* The high-water marks are what is given out now: never below what this change uses. */
 static enum ks_status create_apply(
     struct ks_change *change, struct ks_kv_txn *txn, struct ks_error *err)
 {
     struct admin_work *work = KS_CONTAINER_OF(change, struct admin_work, change);
-    uint64_t log_id_high = 0;
-    uint64_t stream_number_high = 0;
-    {
-        KS_LOCK_SCOPE(&work->engine->registry->mu);
-        log_id_high = work->engine->registry->log_id_high;
-        stream_number_high = work->engine->registry->stream_number_high;
-    }
-    enum ks_status st = ks_catalog_high_put(txn, "high.log", log_id_high, err);
+    enum ks_status st = ks_registry_high_put(work->engine->registry, txn, err);
     if (!st)
-        st = ks_catalog_high_put(txn, "high.stream", stream_number_high, err);
-    if (!st)
-        st = create_row_put(work->stream, txn, err);
+        st = ks_stream_row_put(work->stream, txn, err);
     for (uint32_t i = 0; !st && i < work->stream->shard_count; i++)
-        st = shard_row_put(work->stream, &work->stream->shards[i], txn, err);
+        st = ks_shard_row_put(work->stream, &work->stream->shards[i], KS_SHARD_ROW_OPEN, txn, err);
     return st;
 }
 
@@ -152,8 +102,10 @@ static void create_done(
         KS_LOCK_SCOPE(&registry->mu);
         registry->logs_expected -= stream->shard_count;
         if (status) {
-            old = ks_registry_remove(registry, stream->number);
+            struct ks_list none; /* a stream that is CREATING gives no turns */
+            old = ks_registry_remove(registry, stream->number, &none);
             registry->open_shards -= stream->shard_count;
+            registry->kept_shards -= stream->shard_count;
         } else {
             for (uint32_t i = 0; i < stream->shard_count; i++) {
                 struct ks_log *log = stream->shards[i].log;
@@ -164,21 +116,6 @@ static void create_done(
     }
     ks_stream_unref(old);
     work_complete(work, status, error, status ? NULL : ks_stream_ref(stream));
-}
-
-static enum ks_status make_log(struct ks_engine *engine, const struct ks_stream *stream,
-    struct ks_shard *shard, uint64_t log_id, struct ks_error *err)
-{
-    struct ks_log_identity identity = {.shard_index = shard->index,
-        .shard_created_s = shard->created_s,
-        .hash_first = shard->hash_first,
-        .hash_last = shard->hash_last};
-    memcpy(identity.stream_id, stream->id, sizeof identity.stream_id);
-    memcpy(identity.stream_name, stream->name, sizeof identity.stream_name);
-    enum ks_status st = ks_log_create(engine, log_id, &identity, &shard->log, err);
-    if (!st)
-        shard->log->routing_epoch = stream->routing_epoch;
-    return st;
 }
 
 static enum ks_status make_shards(
@@ -192,7 +129,7 @@ static enum ks_status make_shards(
         shard->created_s = stream->created_unix_ms / 1000;
         shard->hash_first = range.first;
         shard->hash_last = range.last;
-        enum ks_status st = make_log(engine, stream, shard, first_log_id + i, err);
+        enum ks_status st = ks_shard_make_log(engine, stream, shard, first_log_id + i, err);
         if (st)
             return st;
     }
@@ -224,6 +161,7 @@ static enum ks_status create_announce(struct ks_registry *registry,
     *out_first_log_id = registry->log_id_high + 1;
     registry->log_id_high += spec->shard_count;
     registry->open_shards += spec->shard_count;
+    registry->kept_shards += spec->shard_count;
     registry->logs_expected += spec->shard_count;
     return KS_OK;
 }
@@ -234,8 +172,10 @@ static void create_take_back(
     struct ks_stream *old = NULL;
     {
         KS_LOCK_SCOPE(&registry->mu);
-        old = ks_registry_remove(registry, creating->number);
+        struct ks_list none;
+        old = ks_registry_remove(registry, creating->number, &none);
         registry->open_shards -= shard_count;
+        registry->kept_shards -= shard_count;
         registry->logs_expected -= shard_count;
     }
     ks_stream_unref(old);
@@ -279,70 +219,17 @@ enum ks_status ks_stream_create(struct ks_engine *engine, const struct ks_stream
 
 /* ---- delete ---- */
 
-/* Appends accepted before the mark may still be on their way to the journal: until they are there,
- * no LSN can be named above which the log is not mentioned. */
-static bool log_is_settled(struct ks_log *log)
-{
-    KS_LOCK_SCOPE(&log->mu);
-    return atomic_load(&log->durable_sequence) + 1 >= log->next_sequence;
-}
-
-/* Every file of the log, an active one that no commit knows yet included. */
-static enum ks_status retire_files(struct ks_log *log, struct ks_kv_txn *txn, struct ks_error *err)
-{
-    KS_LOCK_SCOPE(&log->mu);
-    for (uint32_t i = 0; i < log->segments.count; i++) {
-        const struct ks_segment *segment = log->segments.items[i];
-        Kstream__Catalog__FileRow row = KSTREAM__CATALOG__FILE_ROW__INIT;
-        row.generation = segment->generation;
-        row.status = KS_FILE_RETIRED;
-        struct ks_catalog_key key;
-        enum ks_status st = ks_catalog_put(
-            txn, KS_TABLE_FILES, ks_catalog_key_u64(&key, segment->file_id), &row.base, err);
-        if (st)
-            return st;
-    }
-    return KS_OK;
-}
-
-static enum ks_status delete_log_apply(
-    struct admin_work *work, uint32_t position, struct ks_kv_txn *txn, struct ks_error *err)
-{
-    struct ks_engine *engine = work->engine;
-    const struct ks_shard *shard = &work->stream->shards[position];
-    uint64_t log_id = ks_log_id(shard->log);
-    Kstream__Catalog__TombstoneRow row = KSTREAM__CATALOG__TOMBSTONE_ROW__INIT;
-    row.stream_number = work->stream->number;
-    row.deleted_unix_ms = ks_clock_unix_ms(engine->options.clock);
-    /* One above: the committer may have published the batch before its LSN. */
-    row.lsn = engine->journal ? ks_journal_durable_lsn(engine->journal) + 1 : 0;
-    work->tombstones[position] = (struct ks_registry_tombstone){.log_id = log_id, .lsn = row.lsn};
-    struct ks_catalog_key key;
-    enum ks_status st =
-        ks_catalog_put(txn, KS_TABLE_TOMBSTONES, ks_catalog_key_u64(&key, log_id), &row.base, err);
-    if (!st)
-        st = ks_catalog_remove(txn, KS_TABLE_FLUSHPOINTS, ks_catalog_key_u64(&key, log_id), err);
-    if (!st)
-        st = ks_catalog_remove(txn, KS_TABLE_SHARDS,
-            ks_catalog_key_shard(&key, work->stream->number, shard->index), err);
-    if (!st)
-        st = retire_files(shard->log, txn, err);
-    return st;
-}
-
 static enum ks_status delete_apply(
     struct ks_change *change, struct ks_kv_txn *txn, struct ks_error *err)
 {
     struct admin_work *work = KS_CONTAINER_OF(change, struct admin_work, change);
-    for (uint32_t i = 0; i < work->stream->shard_count; i++) {
-        if (!log_is_settled(work->stream->shards[i].log))
-            return KS_WOULD_BLOCK;
-    }
+    const struct ks_stream *stream = work->stream;
     struct ks_catalog_key key;
-    enum ks_status st = ks_catalog_remove(
-        txn, KS_TABLE_STREAMS, ks_catalog_key_u64(&key, work->stream->number), err);
-    for (uint32_t i = 0; !st && i < work->stream->shard_count; i++)
-        st = delete_log_apply(work, i, txn, err);
+    enum ks_status st =
+        ks_catalog_remove(txn, KS_TABLE_STREAMS, ks_catalog_key_u64(&key, stream->number), err);
+    for (uint32_t i = 0; !st && i < stream->shard_count; i++)
+        st = ks_shard_rows_remove(
+            work->engine, stream->number, &stream->shards[i], &work->tombstones[i], txn, err);
     return st;
 }
 
@@ -359,24 +246,9 @@ static void logs_mark_deleted(const struct ks_stream *stream)
 static void logs_unmark(const struct ks_stream *stream)
 {
     for (uint32_t i = 0; i < stream->shard_count; i++) {
-        struct ks_log *log = stream->shards[i].log;
-        KS_LOCK_SCOPE(&log->mu);
-        log->state = atomic_load(&log->durable_end) ? KS_LOG_CLOSED : KS_LOG_OPEN;
+        const struct ks_shard *shard = &stream->shards[i];
+        ks_log_revive(shard->log, shard->is_open ? KS_LOG_OPEN : KS_LOG_CLOSED);
     }
-}
-
-/* The files leave the log; each goes to the pool when its last reader has left. */
-static void log_drop_segments(struct ks_log *log)
-{
-    struct ks_segment_list segments;
-    {
-        KS_LOCK_SCOPE(&log->mu);
-        segments = log->segments;
-        log->segments = (struct ks_segment_list){.items = NULL};
-        for (uint32_t i = 0; i < segments.count; i++)
-            ks_segment_retire(segments.items[i]);
-    }
-    ks_segment_list_fini(&segments);
 }
 
 static void delete_publish(struct admin_work *work)
@@ -384,86 +256,86 @@ static void delete_publish(struct admin_work *work)
     struct ks_registry *registry = work->engine->registry;
     struct ks_stream *stream = work->stream;
     struct ks_stream *old = NULL;
+    struct ks_list turns;
     {
         KS_LOCK_SCOPE(&registry->mu);
-        old = ks_registry_remove(registry, stream->number);
+        old = ks_registry_remove(registry, stream->number, &turns);
         registry->open_shards -= stream->open_count;
-        for (uint32_t i = 0; i < stream->shard_count; i++) {
-            /* Room was made when the delete began. */
-            registry->tombstones_expected--;
-            registry->tombstones[registry->tombstone_count++] = work->tombstones[i];
-            ks_u64_map_remove(&registry->logs, work->tombstones[i].log_id);
-        }
+        registry->kept_shards -= stream->shard_count;
+        for (uint32_t i = 0; i < stream->shard_count; i++)
+            ks_registry_bury_log(registry, &work->tombstones[i]);
     }
     ks_stream_unref(old);
-    for (uint32_t i = 0; i < stream->shard_count; i++) {
-        struct ks_log *log = stream->shards[i].log;
-        log_drop_segments(log);
-        if (work->engine->journal)
-            ks_journal_cover(work->engine->journal, ks_log_id(log), UINT64_MAX);
-        ks_log_wake(log);  /* who waits for its records is told that none will come */
-        ks_log_unref(log); /* of the table of logs */
-    }
+    for (uint32_t i = 0; i < stream->shard_count; i++)
+        ks_log_bury(stream->shards[i].log);
+    ks_registry_cancel_turns(&turns, &work->turn);
 }
 
 static void delete_done(
     struct ks_change *change, enum ks_status status, const struct ks_error *error)
 {
     struct admin_work *work = KS_CONTAINER_OF(change, struct admin_work, change);
+    struct ks_registry *registry = work->engine->registry;
     if (status) {
         struct ks_stream *old = NULL;
         logs_unmark(work->stream);
         {
-            KS_LOCK_SCOPE(&work->engine->registry->mu);
-            work->engine->registry->tombstones_expected -= work->stream->shard_count;
-            old = ks_registry_publish(work->engine->registry, work->restored);
+            KS_LOCK_SCOPE(&registry->mu);
+            registry->tombstones_expected -= work->stream->shard_count;
+            old = ks_registry_publish(registry, work->restored);
         }
         ks_stream_unref(old);
+        ks_registry_give_turn_on(registry, &work->turn);
     } else {
         delete_publish(work);
     }
     work_complete(work, status, error, NULL);
 }
 
-/* The same stream under another status. */
-static struct ks_stream *snapshot_with_status(
-    const struct ks_stream *from, enum ks_stream_status status)
+static enum ks_status delete_announce(struct admin_work *work, struct ks_error *err)
 {
-    struct ks_stream *stream = ks_stream_new(from->shard_count);
-    if (!stream)
-        return NULL;
-    /* All that follows the count of references is constant in both. */
-    struct ks_shard *shards = stream->shards;
-    uint32_t *open_by_hash = stream->open_by_hash;
-    size_t constant = offsetof(struct ks_stream, number);
-    memcpy((char *)stream + constant, (const char *)from + constant, sizeof *stream - constant);
-    stream->status = status;
-    stream->shards = shards;
-    stream->open_by_hash = open_by_hash;
-    memcpy(shards, from->shards, from->shard_count * sizeof *shards);
-    memcpy(open_by_hash, from->open_by_hash, from->shard_count * sizeof *open_by_hash);
-    for (uint32_t i = 0; i < stream->shard_count; i++)
-        ks_log_ref(shards[i].log);
-    return stream;
+    struct ks_registry *registry = work->engine->registry;
+    work->stream = ks_stream_copy(work->restored, 0);
+    work->tombstones = ks_calloc(work->restored->shard_count, sizeof *work->tombstones);
+    if (!work->stream || !work->tombstones)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot delete stream '%s'", work->restored->name);
+    work->stream->status = KS_STREAM_DELETING;
+    struct ks_stream *old = NULL;
+    {
+        KS_LOCK_SCOPE(&registry->mu);
+        if (!ks_registry_reserve_tombstones(
+                registry, registry->tombstones_expected + work->stream->shard_count))
+            return ks_fail(err, KS_NO_MEMORY, 0, "cannot delete stream '%s'", work->stream->name);
+        registry->tombstones_expected += work->stream->shard_count;
+        old = ks_registry_publish(registry, work->stream);
+    }
+    ks_stream_unref(old);
+    return KS_OK;
 }
 
-/* Under the registry's mutex: only one of several deletes gets an ACTIVE stream. */
-static enum ks_status delete_announce(
-    struct ks_registry *registry, struct admin_work *work, struct ks_error *err)
+static void delete_start(struct ks_turn *turn, struct ks_stream *stream)
 {
-    KS_LOCK_SCOPE(&registry->mu);
-    const struct ks_registry_entry *entry =
-        ks_u64_map_get(&registry->by_number, work->restored->number);
-    if (!entry || entry->stream != work->restored)
-        return ks_fail(err, KS_IN_USE, 0, "stream '%s' is being changed", work->restored->name);
-    if (!ks_registry_reserve_tombstones(
-            registry, registry->tombstones_expected + work->stream->shard_count))
-        return ks_fail(err, KS_NO_MEMORY, 0, "cannot delete stream '%s'", work->stream->name);
-    registry->tombstones_expected += work->stream->shard_count;
-    struct ks_stream *old = ks_registry_publish(registry, work->stream);
-    KS_ASSERT(old == work->restored);
-    ks_stream_unref(old); /* not the last one: the work holds it */
-    return KS_OK;
+    struct admin_work *work = KS_CONTAINER_OF(turn, struct admin_work, turn);
+    struct ks_error error = KS_ERROR_INIT;
+    work->restored = stream;
+    error.status = delete_announce(work, &error);
+    if (error.status) {
+        ks_registry_give_turn_on(work->engine->registry, turn);
+        work_complete(work, error.status, &error, NULL);
+        return;
+    }
+    logs_mark_deleted(work->stream);
+    work->change.apply = delete_apply;
+    work->change.done = delete_done;
+    ks_catalog_submit(work->engine->catalog, &work->change);
+}
+
+static void delete_cancel(struct ks_turn *turn, enum ks_status status)
+{
+    struct admin_work *work = KS_CONTAINER_OF(turn, struct admin_work, turn);
+    struct ks_error error = KS_ERROR_INIT;
+    KS_IGNORE(ks_fail(&error, status, 0, "the stream is gone"), "only fills it");
+    work_complete(work, status, &error, NULL);
 }
 
 enum ks_status ks_stream_delete(
@@ -472,25 +344,25 @@ enum ks_status ks_stream_delete(
     enum ks_status st = require_running(engine, err);
     if (st)
         return st;
+    struct ks_stream *stream = NULL;
+    if (ks_registry_find(engine, name, &stream))
+        return ks_fail(err, KS_NOT_FOUND, 0, "stream '%s' not found", name);
+    uint64_t number = stream->number;
+    ks_stream_unref(stream);
     KS_CLEANUP(work_freep) struct admin_work *work = ks_zalloc(sizeof *work);
     if (!work)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot delete stream '%s'", name);
-    if (ks_registry_find(engine, name, &work->restored))
-        return ks_fail(err, KS_NOT_FOUND, 0, "stream '%s' not found", name);
-    if (work->restored->status != KS_STREAM_ACTIVE)
-        return ks_fail(err, KS_IN_USE, 0, "stream '%s' is not ACTIVE", name);
-    work->stream = snapshot_with_status(work->restored, KS_STREAM_DELETING);
-    work->tombstones = ks_calloc(work->restored->shard_count, sizeof *work->tombstones);
-    if (!work->stream || !work->tombstones)
-        return ks_fail(err, KS_NO_MEMORY, 0, "cannot delete stream '%s'", name);
-    st = delete_announce(engine->registry, work, err);
-    if (st)
-        return st;
-    logs_mark_deleted(work->stream);
     work->engine = engine;
     work->admin = admin;
-    work->change.apply = delete_apply;
-    work->change.done = delete_done;
-    ks_catalog_submit(engine->catalog, &KS_TAKE(work)->change);
-    return KS_OK;
+    work->turn = (struct ks_turn){.stream_number = number,
+        .is_announced = true,
+        .start = delete_start,
+        .cancel = delete_cancel};
+    struct admin_work *taken = KS_TAKE(work); /* gone by the time the call returns, perhaps */
+    st = ks_registry_take_turn(engine->registry, &taken->turn);
+    if (st == KS_OK)
+        return KS_OK;
+    work = taken;
+    return ks_fail(
+        err, st, 0, st == KS_IN_USE ? "stream '%s' is not ACTIVE" : "stream '%s' not found", name);
 }

@@ -4,6 +4,7 @@
 #include "proto/catalog.pb-c.h"
 #include "storage/engine_priv.h"
 #include "storage/registry_priv.h"
+#include "storage/reshard.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,9 @@ struct load {
     struct ks_kv_txn *txn;
     struct ks_stream *stream; /* whose shards are being read */
     uint32_t shards_read;
+    struct ks_shard *planned; /* of a reshard that is to be gone on with */
+    uint32_t planned_count;
+    uint32_t planned_read;
 };
 
 static enum ks_status damaged(
@@ -33,18 +37,15 @@ static bool text_fits(const char *from, char *to, size_t to_bytes)
 
 /* ---- shards ---- */
 
-static enum ks_status load_shard_row(
-    struct load *load, const Kstream__Catalog__ShardRow *row, struct ks_error *err)
+static bool row_is_planned(const Kstream__Catalog__ShardRow *row)
 {
-    struct ks_registry *registry = load->registry;
-    struct ks_stream *stream = load->stream;
-    if (row->stream_number != stream->number || row->log_id == 0 ||
-        row->log_id > registry->log_id_high || row->first_hash_key.len != 16 ||
-        row->last_hash_key.len != 16 || load->shards_read >= stream->shard_count)
-        return damaged(err, "shards", row->log_id, "does not fit its stream");
-    struct ks_shard *shard = &stream->shards[load->shards_read++];
+    return row->status == KS_SHARD_ROW_PLANNED || row->status == KS_SHARD_ROW_PLANNED_SHORT;
+}
+
+static void shard_from_row(const Kstream__Catalog__ShardRow *row, struct ks_shard *shard)
+{
     shard->index = row->shard_index;
-    shard->is_open = row->status == 0;
+    shard->is_open = row->status == KS_SHARD_ROW_OPEN || row->status == KS_SHARD_ROW_PLANNED;
     shard->has_parent = row->has_parent_shard_index;
     shard->has_adjacent_parent = row->has_adjacent_parent_shard_index;
     shard->parent_index = row->parent_shard_index;
@@ -54,19 +55,34 @@ static enum ks_status load_shard_row(
     shard->end_sequence = row->end_sequence;
     shard->hash_first = ks_u128_load_be(row->first_hash_key.data);
     shard->hash_last = ks_u128_load_be(row->last_hash_key.data);
+}
+
+static enum ks_status load_shard_row(
+    struct load *load, const Kstream__Catalog__ShardRow *row, struct ks_error *err)
+{
+    struct ks_registry *registry = load->registry;
+    struct ks_stream *stream = load->stream;
+    bool is_planned = row_is_planned(row);
+    bool has_room = is_planned ? load->planned_read < load->planned_count
+                               : load->shards_read < stream->shard_count;
+    if (row->stream_number != stream->number || row->log_id == 0 ||
+        row->log_id > registry->log_id_high || row->first_hash_key.len != 16 ||
+        row->last_hash_key.len != 16 || row->status > KS_SHARD_ROW_PLANNED_SHORT || !has_room ||
+        row->shard_index >= stream->next_shard_index)
+        return damaged(err, "shards", row->log_id, "does not fit its stream");
     if (ks_u64_map_get(&registry->logs, row->log_id))
         return damaged(err, "shards", row->log_id, "log named twice");
-    struct ks_log_identity identity = {.shard_index = shard->index,
-        .shard_created_s = shard->created_s,
-        .hash_first = shard->hash_first,
-        .hash_last = shard->hash_last};
-    memcpy(identity.stream_id, stream->id, sizeof identity.stream_id);
-    memcpy(identity.stream_name, stream->name, sizeof identity.stream_name);
-    enum ks_status st = ks_log_create(registry->engine, row->log_id, &identity, &shard->log, err);
+    struct ks_shard *shard =
+        is_planned ? &load->planned[load->planned_read++] : &stream->shards[load->shards_read++];
+    shard_from_row(row, shard);
+    enum ks_status st = ks_shard_make_log(registry->engine, stream, shard, row->log_id, err);
     if (st)
         return st;
-    shard->log->routing_epoch = stream->routing_epoch;
-    shard->log->state = shard->is_open ? KS_LOG_OPEN : KS_LOG_CLOSED;
+    if (is_planned) {
+        shard->log->routing_epoch++; /* as the reshard will make it */
+        return KS_OK;
+    }
+    /* A closed one is OPEN too until the journal has been replayed: ks_registry_settle_ends. */
     if (!ks_u64_map_reserve(&registry->logs, 1))
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot load the shards");
     ks_u64_map_put(&registry->logs, row->log_id, ks_log_ref(shard->log));
@@ -109,9 +125,11 @@ static enum ks_status each_shard(struct load *load, uint64_t stream_number,
 static enum ks_status count_shard(
     struct load *load, const Kstream__Catalog__ShardRow *row, struct ks_error *err)
 {
-    (void)row;
     (void)err;
-    load->shards_read++;
+    if (row_is_planned(row))
+        load->planned_count++;
+    else
+        load->shards_read++;
     return KS_OK;
 }
 
@@ -123,7 +141,7 @@ static enum ks_status stream_from_row(
     struct ks_registry *registry = load->registry;
     struct ks_stream *stream = load->stream;
     stream->number = row->stream_number;
-    stream->status = KS_STREAM_ACTIVE;
+    stream->status = row->status == KS_STREAM_UPDATING ? KS_STREAM_UPDATING : KS_STREAM_ACTIVE;
     stream->mode =
         row->stream_mode == KS_STREAM_ON_DEMAND ? KS_STREAM_ON_DEMAND : KS_STREAM_PROVISIONED;
     stream->created_unix_ms = row->created_unix_ms;
@@ -131,6 +149,7 @@ static enum ks_status stream_from_row(
     stream->record_bytes_max = row->record_bytes_max;
     stream->routing_epoch = row->routing_epoch;
     stream->ack = row->ack == KS_ACK_MEMORY ? KS_ACK_MEMORY : KS_ACK_DURABLE;
+    stream->next_shard_index = row->next_shard_index;
     if (!text_fits(row->stream_name, stream->name, sizeof stream->name) ||
         !text_fits(row->stream_id, stream->id, sizeof stream->id) ||
         row->stream_number > registry->stream_number_high || row->ack > KS_ACK_MEMORY)
@@ -147,7 +166,34 @@ static enum ks_status stream_from_row(
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot load the streams");
     ks_stream_ref(stream); /* the tables have their own */
     registry->open_shards += stream->open_count;
-    return KS_OK;
+    registry->kept_shards += stream->shard_count;
+    if ((stream->status == KS_STREAM_UPDATING) != (load->planned_count > 0))
+        return damaged(err, "streams", stream->number, "its status and its shards disagree");
+    if (load->planned_count == 0)
+        return KS_OK;
+    return ks_reshards_adopt(
+        registry->engine->reshards, stream, KS_TAKE(load->planned), load->planned_count, err);
+}
+
+static void load_forget_planned(struct load *load)
+{
+    for (uint32_t i = 0; load->planned && i < load->planned_read; i++)
+        ks_log_unref(load->planned[i].log);
+    ks_free(load->planned);
+    load->planned = NULL;
+    load->planned_count = 0;
+    load->planned_read = 0;
+}
+
+static enum ks_status load_stream_shards(
+    struct load *load, const Kstream__Catalog__StreamRow *row, struct ks_error *err)
+{
+    load->stream = ks_stream_new(load->shards_read);
+    if (load->planned_count > 0)
+        load->planned = ks_calloc(load->planned_count, sizeof *load->planned);
+    if (!load->stream || (load->planned_count > 0 && !load->planned))
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot load the streams");
+    return stream_from_row(load, row, err);
 }
 
 static enum ks_status load_stream(
@@ -163,14 +209,12 @@ static enum ks_status load_stream(
     st = row->stream_number == ks_load_u64be(key.data)
              ? each_shard(load, row->stream_number, count_shard, err)
              : damaged(err, "streams", row->stream_number, "key and value disagree");
-    if (!st) {
-        load->stream = ks_stream_new(load->shards_read);
-        st = load->stream ? stream_from_row(load, row, err)
-                          : ks_fail(err, KS_NO_MEMORY, 0, "cannot load the streams");
-        if (load->stream)
-            ks_stream_unref(load->stream);
-        load->stream = NULL;
-    }
+    if (!st)
+        st = load_stream_shards(load, row, err);
+    if (load->stream)
+        ks_stream_unref(load->stream);
+    load->stream = NULL;
+    load_forget_planned(load);
     protobuf_c_message_free_unpacked(message, NULL);
     return st;
 }
@@ -190,7 +234,7 @@ static enum ks_status log_set_flushpoint(
     atomic_store(&log->durable_arrival_unix_ms, row->last_arrival_unix_ms);
     if (row->is_closed) {
         atomic_store(&log->durable_end, true);
-        log->state = KS_LOG_CLOSED;
+        log->state = KS_LOG_CLOSING;
     }
     if (!row->has_producers)
         return KS_OK;
@@ -354,4 +398,20 @@ enum ks_status ks_registry_load(struct ks_registry *registry, struct ks_error *e
     registry->is_loading = true;
     struct load load = {.registry = registry, .txn = txn};
     return load_tables(&load, err);
+}
+
+enum ks_status ks_registry_settle_ends(struct ks_registry *registry, struct ks_error *err)
+{
+    for (size_t i = 0; i < registry->count; i++) {
+        const struct ks_stream *stream = registry->by_name[i]->stream;
+        for (uint32_t k = 0; k < stream->shard_count; k++) {
+            const struct ks_shard *shard = &stream->shards[k];
+            if (shard->is_open)
+                continue;
+            enum ks_status st = ks_log_settle_end(shard->log, shard->end_sequence, err);
+            if (st)
+                return st;
+        }
+    }
+    return KS_OK;
 }

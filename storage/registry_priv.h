@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/mutex.h"
+#include "storage/log_priv.h"
 #include "storage/registry.h"
 #include "storage/u64_map.h"
 
@@ -12,6 +13,24 @@ struct ks_kv_txn;
 /* A stream as the tables know it, from its CREATING to the end of its DELETING. */
 struct ks_registry_entry {
     struct ks_stream *stream; /* [registry's mutex] the newest snapshot, referenced */
+    struct ks_list turns;     /* [registry's mutex] ks_turn.link; the first has its turn */
+};
+
+/*
+ * Changes of one stream happen one at a time: each takes a turn, works from the newest snapshot,
+ * which nobody else replaces meanwhile, and gives the turn on. Memory of whoever changes, until it
+ * has given the turn on or cancel has run.
+ */
+struct ks_turn {
+    struct ks_list link;
+    uint64_t stream_number;
+    /* Users see it as UPDATING or DELETING: beside one of these another is refused, not queued. */
+    bool is_announced;
+    /* Without locks, on the thread that takes the turn or that gives it on. stream: referenced for
+     * the callee. */
+    void (*start)(struct ks_turn *turn, struct ks_stream *stream);
+    /* Instead of start: the stream is gone (KS_NOT_FOUND). */
+    void (*cancel)(struct ks_turn *turn, enum ks_status status);
 };
 
 struct ks_registry_tombstone {
@@ -39,7 +58,8 @@ struct ks_registry {
     size_t tombstones_expected;
     uint64_t log_id_high; /* given out; the durable row may be behind until the change is */
     uint64_t stream_number_high;
-    uint32_t open_shards;
+    uint32_t open_shards; /* of all streams; what a reshard under way will add is counted too */
+    uint32_t kept_shards; /* the closed ones too: what they cost is memory */
 };
 
 uint64_t ks_registry_id_hash(const char *stream_id);
@@ -49,16 +69,68 @@ bool ks_registry_insert(struct ks_registry *registry, struct ks_stream *stream) 
 bool ks_registry_has_name(const struct ks_registry *registry, const char *name); /* mu held */
 /* Ends loading: sorts by_name. Returns a stream whose name is there twice, or NULL. */
 const struct ks_stream *ks_registry_sort(struct ks_registry *registry);
-/* mu held. Out of the tables; the snapshot's reference goes to the caller. */
-struct ks_stream *ks_registry_remove(struct ks_registry *registry, uint64_t number);
+/* mu held. Out of the tables; the snapshot's reference goes to the caller, the turns to out_turns:
+ * for ks_registry_cancel_turns. */
+struct ks_stream *ks_registry_remove(
+    struct ks_registry *registry, uint64_t number, struct ks_list *out_turns);
 /* mu held. Publishes a newer snapshot of a known stream (references it); returns the old one with
  * its reference. */
 struct ks_stream *ks_registry_publish(struct ks_registry *registry, struct ks_stream *stream);
 bool ks_registry_reserve_tombstones(struct ks_registry *registry, size_t more) KS_MUST_USE;
 
+/* Errors: KS_NOT_FOUND; KS_IN_USE (CREATING; or announced, and it is not ACTIVE or about not to
+ * be). KS_OK: start or cancel runs once, maybe before this returns. */
+enum ks_status ks_registry_take_turn(
+    struct ks_registry *registry, struct ks_turn *turn) KS_MUST_USE;
+/* At the start: the stream was found in the middle of this change. */
+void ks_registry_adopt_turn(struct ks_registry *registry, struct ks_turn *turn);
+/* The next one starts, on this thread. Nothing to do if the stream has gone. */
+void ks_registry_give_turn_on(struct ks_registry *registry, struct ks_turn *turn);
+/* Of a stream that has been removed by own, whose turn it is; no locks held. */
+void ks_registry_cancel_turns(struct ks_list *turns, const struct ks_turn *own);
+
 /* A snapshot with room for shard_count shards, one reference; NULL: no memory. */
 struct ks_stream *ks_stream_new(uint32_t shard_count);
+/* The same stream, to be changed and published; behind its shards more_shards zeroed ones. NULL: no
+ * memory. */
+struct ks_stream *ks_stream_copy(const struct ks_stream *from, uint32_t more_shards);
 /* Sorts the open shards by hash range. False: they do not tile (load: damage). */
 bool ks_stream_route_init(struct ks_stream *stream) KS_MUST_USE;
+
+/* ---- rows, and what changes have in common (registry_rows.c) ---- */
+
+/* Of a shard in the catalog. Those that are planned belong to a reshard under way: they are not yet
+ * in the snapshot. */
+enum ks_shard_row_status {
+    KS_SHARD_ROW_OPEN = 0,
+    KS_SHARD_ROW_CLOSED = 1,
+    KS_SHARD_ROW_PLANNED = 2,       /* will be open */
+    KS_SHARD_ROW_PLANNED_SHORT = 3, /* will be closed from the start: between split and merge */
+};
+
+/* The stream as its snapshot says. */
+enum ks_status ks_stream_row_put(
+    const struct ks_stream *stream, struct ks_kv_txn *txn, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_shard_row_put(const struct ks_stream *stream, const struct ks_shard *shard,
+    enum ks_shard_row_status status, struct ks_kv_txn *txn, struct ks_error *err) KS_MUST_USE;
+/* "high.log" and "high.stream" as given out now: never below what the change uses. */
+enum ks_status ks_registry_high_put(
+    struct ks_registry *registry, struct ks_kv_txn *txn, struct ks_error *err) KS_MUST_USE;
+/* The log of a shard of stream, whose other members are set. */
+enum ks_status ks_shard_make_log(struct ks_engine *engine, const struct ks_stream *stream,
+    struct ks_shard *shard, uint64_t log_id, struct ks_error *err) KS_MUST_USE;
+
+/* A log's end in the catalog: its rows go, its files retire, a tombstone is set up in *tombstone.
+ * KS_WOULD_BLOCK: appends are still on their way. */
+enum ks_status ks_shard_rows_remove(struct ks_engine *engine, uint64_t stream_number,
+    const struct ks_shard *shard, struct ks_registry_tombstone *tombstone, struct ks_kv_txn *txn,
+    struct ks_error *err) KS_MUST_USE;
+/* When that is durable. mu held: the tombstone counts (room was promised in tombstones_expected),
+ * the table of logs forgets the log. Then, without mu: its files leave it. */
+void ks_registry_bury_log(
+    struct ks_registry *registry, const struct ks_registry_tombstone *tombstone);
+void ks_log_bury(struct ks_log *log); /* drops the reference of the table of logs */
+/* When that was refused after all: the log is what it was. */
+void ks_log_revive(struct ks_log *log, enum ks_log_state state);
 
 #endif

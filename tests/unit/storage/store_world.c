@@ -174,6 +174,52 @@ enum ks_status world_delete(struct world *world, const char *name)
     return admin_finish(world, ks_stream_delete(world->engine, name, &waiting.admin, NULL));
 }
 
+struct ks_stream *world_stream(struct world *world, const char *name)
+{
+    struct ks_stream *stream = NULL;
+    ck_assert_int_eq(ks_registry_find(world->engine, name, &stream), KS_OK);
+    return stream;
+}
+
+static uint64_t stream_number(struct world *world, const char *name)
+{
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = world_stream(world, name);
+    return stream->number;
+}
+
+enum ks_status world_reshard(
+    struct world *world, const char *name, const struct ks_reshard_spec *spec)
+{
+    static struct waiting_admin waiting;
+    waiting = (struct waiting_admin){
+        .world = world, .admin = {.mail = {.deliver = admin_delivered}, .home = &world->box}};
+    return admin_finish(world,
+        ks_stream_reshard(world->engine, stream_number(world, name), spec, &waiting.admin, NULL));
+}
+
+enum ks_status world_split(struct world *world, const char *name, uint32_t shard, ks_u128 key)
+{
+    const struct ks_reshard_spec spec = {
+        .kind = KS_RESHARD_SPLIT, .shard_index = shard, .new_hash_first = key};
+    return world_reshard(world, name, &spec);
+}
+
+enum ks_status world_merge(struct world *world, const char *name, uint32_t left, uint32_t right)
+{
+    const struct ks_reshard_spec spec = {
+        .kind = KS_RESHARD_MERGE, .shard_index = left, .adjacent_index = right};
+    return world_reshard(world, name, &spec);
+}
+
+enum ks_status world_remove_shard(struct world *world, const char *name, uint32_t shard)
+{
+    static struct waiting_admin waiting;
+    waiting = (struct waiting_admin){
+        .world = world, .admin = {.mail = {.deliver = admin_delivered}, .home = &world->box}};
+    return admin_finish(world,
+        ks_shard_remove(world->engine, stream_number(world, name), shard, &waiting.admin, NULL));
+}
+
 struct ks_log *world_log(struct world *world, const char *name, uint32_t shard)
 {
     struct ks_stream *stream = NULL;

@@ -37,6 +37,14 @@ void world_pump(struct world *world);
 void world_flush(struct world *world);
 enum ks_status world_create(struct world *world, const char *name, uint32_t shards);
 enum ks_status world_delete(struct world *world, const char *name);
+/* The reshard runs to its end, or what it was answered. */
+enum ks_status world_reshard(
+    struct world *world, const char *name, const struct ks_reshard_spec *spec);
+enum ks_status world_split(struct world *world, const char *name, uint32_t shard, ks_u128 key);
+enum ks_status world_merge(struct world *world, const char *name, uint32_t left, uint32_t right);
+enum ks_status world_remove_shard(struct world *world, const char *name, uint32_t shard);
+/* A snapshot; referenced. */
+struct ks_stream *world_stream(struct world *world, const char *name);
 struct ks_log *world_log(
     struct world *world, const char *name, uint32_t shard); /* lives as long as the stream */
 /* One batch of count records whose data says their sequence; durable after the next pump. */

@@ -330,8 +330,15 @@ END_TEST
 START_TEST(an_old_routing_epoch_is_told_of_the_change)
 {
     open_with_stream(10);
-    put[0].append.routing_epoch = 99;
+    rig_log(&rig, "s")->routing_epoch = 3; /* made by a reshard */
+    put[0].append.routing_epoch = 2;
     ck_assert_int_eq(rig_append(&rig, &put[0], "s", 1, 10), KS_ROUTING_CHANGED);
+    for (uint64_t epoch = 3; epoch < 5; epoch++) {
+        /* A newer one is of a reshard of other shards. */
+        put[epoch - 3].append.routing_epoch = epoch;
+        ck_assert_int_eq(rig_append(&rig, &put[epoch - 3], "s", 1, 10), KS_OK);
+    }
+    rig_run(&rig);
     rig_fini(&rig);
 }
 END_TEST
