@@ -271,7 +271,7 @@ static void status_fill(const struct ks_broker_clock *clock, const struct moment
         out->release_in_ms = rules->hold_ms - held_ms;
 }
 
-void ks_broker_clock_confirm(
+int64_t ks_broker_clock_confirm(
     struct ks_broker_clock *clock, struct ks_broker_clock_status *out_before)
 {
     const struct ks_clock_source *source = clock->source;
@@ -290,6 +290,7 @@ void ks_broker_clock_confirm(
     if (!is_small)
         now.unix_us = wall_us;
     clock_publish(clock, &now, boot_ns, is_small ? difference_us : 0);
+    return is_small ? 0 : difference_us / 1000;
 }
 
 void ks_broker_clock_set_rules(

@@ -122,8 +122,8 @@ void ks_broker_clock_fini(struct ks_broker_clock *clock);
  * clock.retention_held, clock.retention_released. */
 bool ks_broker_clock_tick(struct ks_broker_clock *clock);
 /* An administrator says that the wall clock is right: it is adopted, and retention goes on.
- * out_before: as it was. */
-void ks_broker_clock_confirm(
+ * out_before: as it was. Returns what the clock stepped, in milliseconds. */
+int64_t ks_broker_clock_confirm(
     struct ks_broker_clock *clock, struct ks_broker_clock_status *out_before);
 void ks_broker_clock_set_rules(
     struct ks_broker_clock *clock, const struct ks_broker_clock_rules *rules);

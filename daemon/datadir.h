@@ -6,6 +6,7 @@
  *   clean           there if the last run stopped in order; removed at start
  *   run             number of the current run
  *   iterator.key    daemon/iterator.h
+ *   clock           daemon/timekeeper.h
  *   addresses       daemon/addresses.h
  *   catalog/ index/ LMDB
  *   journal/ segments/ quarantine/  the engine's

@@ -28,6 +28,7 @@
 
 #define EXIT_POISONED 74 /* EX_IOERR */
 #define POISON_GRACE_MS 500
+#define TICK_MS 1000
 #define EVENT_NAME_START_FAILED "daemon.cannot_start"
 
 enum daemon_state {
@@ -46,6 +47,7 @@ struct daemon {
     struct ks_logger logger;
     struct ks_datadir datadir;
     struct ks_server server;
+    struct ks_timekeeper timekeeper;
     struct ks_acceptor acceptor;
     struct ks_http *http;
     struct ks_addresses addresses;
@@ -177,13 +179,23 @@ static enum ks_status start_http(struct daemon *daemon, struct ks_error *err)
     return ks_http_start(&http, &daemon->http, err);
 }
 
+static enum ks_status start_clock(struct daemon *daemon, struct ks_error *err)
+{
+    const struct ks_timekeeper_options options = {.data_dir = daemon->datadir.path,
+        .is_new_directory = daemon->datadir.run_id == 1,
+        .boot_id = getenv("KSTREAM_BOOT_ID"),
+        .config = &daemon->config,
+        .events = &daemon->logger.events};
+    return ks_timekeeper_open(&options, &daemon->timekeeper, err);
+}
+
 static enum ks_status start_engine(struct daemon *daemon, struct ks_error *err)
 {
     struct ks_engine_options options = {.io = daemon->datadir.io,
         .catalog = daemon->datadir.catalog,
         .open_index = ks_datadir_open_index,
         .open_index_arg = &daemon->datadir,
-        .clock = &ks_clock_system,
+        .clock = &daemon->timekeeper.clock.clock,
         .events = &daemon->logger.events,
         .on_poison = daemon_on_poison,
         .on_poison_arg = daemon,
@@ -264,7 +276,8 @@ static enum ks_status start_server(struct daemon *daemon, struct ks_error *err)
 {
     struct ks_server *server = &daemon->server;
     server->config = &daemon->config;
-    server->clock = &ks_clock_system;
+    server->clock = &daemon->timekeeper.clock.clock;
+    server->timekeeper = &daemon->timekeeper;
     server->events = &daemon->logger.events;
     server->run_id = daemon->datadir.run_id;
     enum ks_status st = ks_token_key_load(daemon->datadir.path, &server->token_key, err);
@@ -296,6 +309,8 @@ static enum ks_status daemon_start(struct daemon *daemon, struct ks_error *err)
     st = start_sockets(daemon, err);
     if (!st)
         st = start_http(daemon, err);
+    if (!st)
+        st = start_clock(daemon, err);
     if (!st)
         st = ks_datadir_open_catalog(&daemon->datadir, err);
     atomic_store(&daemon->state, STATE_RECOVERING);
@@ -391,6 +406,7 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
         close(daemon->sockets[i]);
     if (daemon->addresses.unix_path[0])
         unlink(daemon->addresses.unix_path);
+    ks_timekeeper_close(&daemon->timekeeper);
     ks_datadir_close(&daemon->datadir);
     ks_http_stop(daemon->http);
     if (daemon->signal_fd >= 0)
@@ -404,9 +420,15 @@ static void daemon_wait(struct daemon *daemon)
 {
     struct pollfd fds[2] = {
         {.fd = daemon->signal_fd, .events = POLLIN}, {.fd = daemon->poison_fd, .events = POLLIN}};
+    uint64_t ticked_ms = 0;
     for (;;) {
         struct signalfd_siginfo info;
-        if (poll(fds, KS_COUNT_OF(fds), -1) < 0)
+        uint64_t now_ms = ks_clock_mono_ns(&ks_clock_system) / 1000000;
+        if (now_ms - ticked_ms >= TICK_MS) {
+            ks_timekeeper_tick(&daemon->timekeeper);
+            ticked_ms = now_ms;
+        }
+        if (poll(fds, KS_COUNT_OF(fds), TICK_MS) < 0)
             continue;
         check_poison(daemon);
         if (!(fds[0].revents & POLLIN) ||

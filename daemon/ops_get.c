@@ -155,7 +155,8 @@ static bool iterator_arguments_fit(
             "timestamp parameter.");
         return false;
     }
-    uint64_t now = ks_server_unix_ms(call->server);
+    /* A client's "now" is its wall clock, which the broker's clock may be behind. */
+    uint64_t now = ks_max_u64(ks_server_unix_ms(call->server), ks_clock_unix_ms(&ks_clock_system));
     if (is_time && request->timestamp_unix_ms > now) {
         ks_call_fail_text(call, KS_INVALID,
             "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. "

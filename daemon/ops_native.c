@@ -1,4 +1,4 @@
-/* What Kinesis does not have: Ping, DescribeRouting, ResumeProducer. */
+/* What Kinesis does not have: Ping, DescribeRouting, ResumeProducer, ConfirmClock. */
 #include "daemon/ops.h"
 #include "daemon/version.h"
 
@@ -134,4 +134,22 @@ void ks_op_resume_producer(struct ks_call *call, const ProtobufCMessage *message
         ks_call_fail_memory(call);
     else
         ks_call_finish(call, &response->base);
+}
+
+void ks_op_confirm_clock(struct ks_call *call, const ProtobufCMessage *message)
+{
+    (void)message;
+    Kstream__ConfirmClockResponse *response = ks_arena_alloc(&call->arena, sizeof(*response));
+    if (!response) {
+        ks_call_fail_memory(call);
+        return;
+    }
+    struct ks_broker_clock_status before;
+    kstream__confirm_clock_response__init(response);
+    response->step_ms = ks_broker_clock_confirm(&call->server->timekeeper->clock, &before);
+    response->clock_unix_ms = ks_server_unix_ms(call->server);
+    response->was_retention_held = before.hold != KS_CLOCK_TRUSTED;
+    response->retention_behind_ms = before.held_gap_ms;
+    response->why = (char *)(uintptr_t)ks_clock_hold_text(before.hold);
+    ks_call_finish(call, &response->base);
 }

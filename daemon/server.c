@@ -39,6 +39,8 @@ void ks_server_apply(struct ks_server *server, const struct ks_config *config)
     ks_server_engine_limits(config, &limits);
     if (server->engine)
         ks_engine_set_limits(server->engine, &limits);
+    if (server->timekeeper)
+        ks_timekeeper_apply(server->timekeeper, config);
 }
 
 uint32_t ks_server_put_credit(struct ks_server *server)

@@ -7,12 +7,14 @@
 #include "daemon/iterator.h"
 #include "daemon/loop.h"
 #include "daemon/readers.h"
+#include "daemon/timekeeper.h"
 #include "storage/engine.h"
 
 struct ks_server {
-    const struct ks_config *config; /* as at the start; LIVE settings are read from live */
-    struct ks_live live;            /* as they are now */
-    const struct ks_clock *clock;
+    const struct ks_config *config;   /* as at the start; LIVE settings are read from live */
+    struct ks_live live;              /* as they are now */
+    const struct ks_clock *clock;     /* the broker's; of arrivals, iterators, retention */
+    struct ks_timekeeper *timekeeper; /* what keeps it */
     const struct ks_events *events;
     struct ks_engine *engine;
     struct ks_readers *readers;

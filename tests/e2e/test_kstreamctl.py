@@ -83,6 +83,7 @@ def lines_of(scratch_stream, at):
         "get-shard-iterator": ([scratch_stream, "--shard-id", "0", "--shard-iterator-type", "LATEST"], "Missing", None),
         "get-records": (["--shard-iterator", at], "Records[0].PartitionKey", "first"),
         "tail": ([scratch_stream, "--no-follow", "-n", "1"], "partition_key", "first"),
+        "confirm-clock": ([], "step", None),
         "help": (["tail"], "[0].command", "create-stream"),
         "version": ([], "version", "0.1.0"),
     }

@@ -321,6 +321,7 @@ static void do_request(struct fake_request *request)
         fake_get_records(request);
         return;
     case KS_OP_RESUME_PRODUCER:
+    case KS_OP_CONFIRM_CLOCK:
     case KS_OP_CREATE_STREAM:
     case KS_OP_DELETE_STREAM:
     case KS_OP_DESCRIBE_STREAM:
