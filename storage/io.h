@@ -105,7 +105,11 @@ struct ks_io {
  */
 enum ks_status ks_io_posix_open(
     const char *root, struct ks_io **out_io, struct ks_error *err) KS_MUST_USE;
-/* As above but without the lock, and refusing every change: for the offline inspector. */
+/*
+ * For the offline inspector: refuses every change. Shares the lock with other readers, so that no
+ * broker starts meanwhile; a directory without the file (a copy, or just a folder) needs none.
+ * Errors: as above.
+ */
 enum ks_status ks_io_posix_open_read_only(
     const char *root, struct ks_io **out_io, struct ks_error *err) KS_MUST_USE;
 void ks_io_posix_close(struct ks_io *io);

@@ -24,7 +24,7 @@ struct posix_io {
     struct ks_io io; /* first member */
     char *root;
     int root_fd;
-    int lock_fd; /* -1: read only */
+    int lock_fd; /* -1: read only, of a copy without a lock */
     bool is_read_only;
     _Atomic bool lacks_dsync; /* [atomic] pwritev2 refused RWF_DSYNC: fdatasync instead */
 };
@@ -540,9 +540,13 @@ static const struct ks_io_ops posix_ops = {
     .fs_info = posix_fs_info,
 };
 
-/* Says who has the directory, as far as the lock file tells. */
+/* Says who has the directory, as far as the lock and its file tell. */
 static enum ks_status fail_locked(struct posix_io *io, struct ks_error *err)
 {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(io->lock_fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_RDLCK)
+        return ks_fail(err, KS_IN_USE, 0,
+            "data directory '%s' is being inspected: start again when that is done", io->root);
     char pid[16] = "";
     ssize_t n = pread(io->lock_fd, pid, sizeof pid - 1, 0);
     size_t digits = n > 0 ? strspn(pid, "0123456789") : 0;
@@ -572,6 +576,22 @@ static enum ks_status take_lock(struct posix_io *io, struct ks_error *err)
     KS_IGNORE(ftruncate(io->lock_fd, 0), "the number only makes another's refusal friendlier");
     KS_IGNORE(pwrite(io->lock_fd, text, (size_t)length, 0), "as above; the disk may be full");
     return KS_OK;
+}
+
+/* Shared among readers, refused while a broker has the directory. A copy need not have the file. */
+static enum ks_status take_read_lock(struct posix_io *io, struct ks_error *err)
+{
+    io->lock_fd = open_below(io, LOCK_NAME, O_RDONLY | O_NOFOLLOW);
+    if (io->lock_fd < 0 && errno == ENOENT)
+        return KS_OK;
+    if (io->lock_fd < 0)
+        return fail_call(err, KS_IO_OPEN, errno, io->root, LOCK_NAME);
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    if (fcntl(io->lock_fd, F_OFD_SETLK, &lock) == 0)
+        return KS_OK;
+    if (errno == EAGAIN || errno == EACCES)
+        return fail_locked(io, err);
+    return ks_fail(err, KS_IO, errno, "cannot lock data directory '%s'", io->root);
 }
 
 void ks_io_posix_close(struct ks_io *base)
@@ -607,7 +627,7 @@ static enum ks_status open_root(
     if (io->root_fd < 0)
         return ks_fail(err, ks_io_status_of(KS_IO_OPEN, errno), errno,
             "cannot open data directory '%s'", root);
-    enum ks_status st = is_read_only ? KS_OK : take_lock(io, err);
+    enum ks_status st = is_read_only ? take_read_lock(io, err) : take_lock(io, err);
     if (st)
         return st;
     *out_io = KS_TAKE(out);

@@ -54,6 +54,9 @@ struct ks_kv_ops {
         enum ks_status (*each)(
             void *arg, struct ks_view key, struct ks_view value, struct ks_error *err),
         void *arg, struct ks_error *err);
+    /* How many rows the table says that it has. */
+    enum ks_status (*count)(
+        struct ks_kv_txn *txn, unsigned table, uint64_t *out_rows, struct ks_error *err);
     /* Everything committed and visible becomes durable: a cache before its owner marks a clean
      * stop; any environment after an unclean stop, before it is believed (a killed process may have
      * left a commit half way to the disk). Never repeated after a failure. */
@@ -72,6 +75,9 @@ struct ks_kv_options {
     uint64_t map_bytes_max;        /* address space; the file grows as needed */
     uint64_t allocate_ahead_bytes; /* keep the file allocated this far ahead of its use; 0 = no */
     bool is_cache; /* MDB_NOSYNC: lost or damaged by a power cut; deleted after an unclean stop */
+    /* Read only: the lock file is neither made nor written to. Only when nobody has the environment
+     * open for writing. */
+    bool is_unlocked;
 };
 
 /* Errors: KS_CORRUPT not a database or damaged; KS_STORAGE_FULL; KS_IO; KS_NO_MEMORY. */
@@ -160,6 +166,12 @@ static inline enum ks_status KS_MUST_USE ks_kv_scan(struct ks_kv_txn *txn, unsig
     void *arg, struct ks_error *err)
 {
     return txn->kv->ops->scan(txn, table, each, arg, err);
+}
+
+static inline enum ks_status KS_MUST_USE ks_kv_count(
+    struct ks_kv_txn *txn, unsigned table, uint64_t *out_rows, struct ks_error *err)
+{
+    return txn->kv->ops->count(txn, table, out_rows, err);
 }
 
 #endif

@@ -336,6 +336,17 @@ static enum ks_status lmdb_scan(struct ks_kv_txn *base, unsigned table,
     return rc == MDB_NOTFOUND ? KS_OK : fail_rc(kv_of(base->kv), rc, "read from", err);
 }
 
+static enum ks_status lmdb_count(
+    struct ks_kv_txn *base, unsigned table, uint64_t *out_rows, struct ks_error *err)
+{
+    MDB_stat stat;
+    int rc = mdb_stat(txn_of(base)->mdb, table_of(base, table), &stat);
+    if (rc)
+        return fail_rc(kv_of(base->kv), rc, "read from", err);
+    *out_rows = stat.ms_entries;
+    return KS_OK;
+}
+
 static enum ks_status lmdb_sync(struct ks_kv *base, struct ks_error *err)
 {
     struct lmdb_kv *kv = kv_of(base);
@@ -364,6 +375,7 @@ static const struct ks_kv_ops lmdb_ops = {
     .at_or_after = lmdb_at_or_after,
     .at_or_before = lmdb_at_or_before,
     .scan = lmdb_scan,
+    .count = lmdb_count,
     .sync = lmdb_sync,
     .close = lmdb_close,
 };
@@ -434,6 +446,7 @@ static enum ks_status open_env(
         MDB_NOTLS | MDB_NORDAHEAD; /* a reader belongs to its transaction, not to a thread */
     flags |= options->is_cache ? MDB_NOSYNC : 0;
     flags |= kv->is_read_only ? MDB_RDONLY : 0;
+    flags |= options->is_unlocked ? MDB_NOLOCK : 0;
     if (!rc)
         rc = mdb_env_open(kv->env, kv->path, flags, 0600);
     if (rc)
@@ -457,6 +470,7 @@ static enum ks_status open_at(const struct ks_kv_options *options, bool is_read_
     struct ks_kv **out_kv, struct ks_error *err)
 {
     KS_ASSERT(options->table_count > 0 && options->table_count <= KS_KV_TABLES_MAX);
+    KS_ASSERT(is_read_only || !options->is_unlocked);
     struct lmdb_kv *kv = ks_zalloc(sizeof *kv);
     if (!kv)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot open '%s'", options->path);

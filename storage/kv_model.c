@@ -427,6 +427,16 @@ static enum ks_status model_scan(struct ks_kv_txn *base, unsigned number,
     return KS_OK;
 }
 
+static enum ks_status model_count(
+    struct ks_kv_txn *base, unsigned number, uint64_t *out_rows, struct ks_error *err)
+{
+    if (!has_power(model_of(base->kv)))
+        return fail_cut(err);
+    const struct model_table *table = table_of(txn_of(base), number);
+    *out_rows = table ? table->count : 0;
+    return KS_OK;
+}
+
 static enum ks_status model_sync(struct ks_kv *base, struct ks_error *err)
 {
     struct ks_kv_model *model = model_of(base);
@@ -456,6 +466,7 @@ static const struct ks_kv_ops model_ops = {
     .at_or_after = model_at_or_after,
     .at_or_before = model_at_or_before,
     .scan = model_scan,
+    .count = model_count,
     .sync = model_sync,
     .close = model_close,
 };

@@ -60,10 +60,29 @@ START_TEST(a_directory_has_one_owner_and_the_refusal_names_it)
     snprintf(pid, sizeof pid, "by process %ld", (long)getpid());
     ck_assert_msg(strstr(err.text, pid) != NULL, "%s", err.text);
     ck_assert_ptr_nonnull(strstr(err.text, temp_dir()));
-    /* A reader takes no lock. */
-    ck_assert_int_eq(ks_io_posix_open_read_only(temp_dir(), &second, NULL), KS_OK);
-    ks_io_posix_close(second);
+    ck_assert_int_eq(ks_io_posix_open_read_only(temp_dir(), &second, &err), KS_IN_USE);
+    ck_assert_msg(strstr(err.text, pid) != NULL, "%s", err.text);
     ks_io_posix_close(io);
+    ks_io_posix_close(open_disk());
+}
+END_TEST
+
+START_TEST(readers_share_a_directory_and_keep_an_owner_out)
+{
+    fresh();
+    struct ks_io *first = NULL, *second = NULL, *owner = NULL;
+    /* Without the lock's file: a copy of a directory. Nothing is made. */
+    ck_assert_int_eq(ks_io_posix_open_read_only(temp_dir(), &first, NULL), KS_OK);
+    ck_assert_int_ne(access(temp_path("lock"), F_OK), 0);
+    ks_io_posix_close(first);
+    ks_io_posix_close(open_disk());
+    ck_assert_int_eq(ks_io_posix_open_read_only(temp_dir(), &first, NULL), KS_OK);
+    ck_assert_int_eq(ks_io_posix_open_read_only(temp_dir(), &second, NULL), KS_OK);
+    struct ks_error err = KS_ERROR_INIT;
+    ck_assert_int_eq(ks_io_posix_open(temp_dir(), &owner, &err), KS_IN_USE);
+    ck_assert_msg(strstr(err.text, "being inspected") != NULL, "%s", err.text);
+    ks_io_posix_close(first);
+    ks_io_posix_close(second);
     ks_io_posix_close(open_disk());
 }
 END_TEST
@@ -408,6 +427,7 @@ END_TEST
 KS_SUITE("storage/io_posix")
 {
     KS_TEST(a_directory_has_one_owner_and_the_refusal_names_it);
+    KS_TEST(readers_share_a_directory_and_keep_an_owner_out);
     KS_TEST(the_lock_ends_with_a_killed_owner);
     KS_TEST(a_missing_directory_says_so);
     KS_TEST(files_are_private);

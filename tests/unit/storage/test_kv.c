@@ -99,6 +99,9 @@ START_TEST(committed_rows_are_read_back_and_removed_ones_are_not)
     ck_assert(has(txn, T_ONE, "a", "2"));
     ck_assert(!has(txn, T_ONE, "b", ""));
     ck_assert(has(txn, T_TWO, "a", "other"));
+    uint64_t rows = 77;
+    ck_assert_int_eq(ks_kv_count(txn, T_ONE, &rows, NULL), KS_OK);
+    ck_assert_uint_eq(rows, 1);
     ks_kv_abort(txn);
     ck_assert_int_eq(ks_kv_sync(kv, NULL), KS_OK);
     leave_store();

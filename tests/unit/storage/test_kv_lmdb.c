@@ -200,6 +200,24 @@ START_TEST(a_forked_child_reads_and_cannot_write)
 }
 END_TEST
 
+/* The inspector changes nothing, not even a lock file. */
+START_TEST(an_unlocked_reader_makes_no_file_and_changes_none)
+{
+    temp_dir_renew();
+    struct ks_kv_options options = options_at(temp_path("kv"));
+    struct ks_kv *kv = open_with(&options);
+    ck_assert_int_eq(put_one(kv, 1, 100), KS_OK);
+    ks_kv_close(kv);
+    ck_assert_int_eq(unlink(temp_path("kv/lock.mdb")), 0);
+    ck_assert_int_eq(chmod(temp_path("kv/data.mdb"), 0400), 0);
+    options.is_unlocked = true;
+    ck_assert_int_eq(ks_kv_lmdb_open_read_only(&options, &kv, NULL), KS_OK);
+    ck_assert(has_row(kv, 1));
+    ks_kv_close(kv);
+    ck_assert_int_ne(access(temp_path("kv/lock.mdb"), F_OK), 0);
+}
+END_TEST
+
 START_TEST(reading_what_is_not_there_makes_nothing)
 {
     temp_dir_renew();
@@ -255,6 +273,7 @@ KS_SUITE("storage/kv_lmdb")
     KS_TEST(something_else_in_its_place_is_called_damage);
     KS_TEST(another_version_of_the_format_is_named);
     KS_TEST(a_forked_child_reads_and_cannot_write);
+    KS_TEST(an_unlocked_reader_makes_no_file_and_changes_none);
     KS_TEST(reading_what_is_not_there_makes_nothing);
     KS_TEST(an_erased_environment_is_empty_and_erasing_none_is_fine);
     KS_TEST(readers_do_not_belong_to_a_thread);
