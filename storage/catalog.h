@@ -31,6 +31,15 @@ enum ks_catalog_table {
 };
 extern const char *const ks_catalog_table_names[KS_TABLE_COUNT];
 
+/* Of a shard in the catalog. Those that are planned belong to a reshard under way: they are not yet
+ * in the snapshot. */
+enum ks_shard_row_status {
+    KS_SHARD_ROW_OPEN = 0,
+    KS_SHARD_ROW_CLOSED = 1,
+    KS_SHARD_ROW_PLANNED = 2,       /* will be open */
+    KS_SHARD_ROW_PLANNED_SHORT = 3, /* will be closed from the start: between split and merge */
+};
+
 /*
  * A change under way: memory of the submitter, untouched by it until done has run. apply writes
  * rows into the open transaction; it may run again, for another change of the same commit was taken

@@ -216,17 +216,35 @@ static bool walk_is_durable(
 #endif
 }
 
+/* The bad block cannot be read, so where it lies is a guess: where the walk stands, or, when the
+ * run's next file begins with something unreadable, there. */
+static struct ks_chain_damage walk_locate(struct ks_chain *chain, const struct walk *walk,
+    const struct walk *later, bool is_found, enum ks_scan_found found)
+{
+    struct ks_chain_file *from = &chain->files[walk->index];
+    struct ks_chain_file *next = &chain->files[later->index];
+    struct ks_chain_damage damage = {.place = walk_place(chain, walk),
+        .bytes = from->scan.bytes - walk->offset,
+        .resumes_lsn = is_found ? later->expected : 0,
+        .has_table = found == KS_SCAN_HEAD};
+    if (is_found && next == from) {
+        damage.bytes = later->offset - walk->offset;
+    } else if (is_found && found == KS_SCAN_NOTHING && next->scan.is_bad_start) {
+        damage.place.file = next;
+        damage.place.offset = KS_JOURNAL_FILE_HEADER_BYTES;
+        damage.bytes = next->scan.offset - KS_JOURNAL_FILE_HEADER_BYTES;
+    }
+    return damage;
+}
+
 static enum ks_status walk_damage(struct ks_chain *chain, const struct walk *walk,
     const struct walk *later, bool is_found, enum ks_scan_found found,
     const struct ks_scan_block *block, struct ks_error *err)
 {
     struct ks_chain_file *from = &chain->files[walk->index];
-    struct ks_chain_damage damage = {.place = walk_place(chain, walk),
-        .bytes = found == KS_SCAN_HEAD ? block->bytes : from->scan.bytes - walk->offset,
-        .resumes_lsn = is_found ? later->expected : 0,
-        .has_table = found == KS_SCAN_HEAD};
-    if (is_found && later->index == walk->index)
-        damage.bytes = later->offset - walk->offset;
+    struct ks_chain_damage damage = walk_locate(chain, walk, later, is_found, found);
+    if (found == KS_SCAN_HEAD && !(is_found && later->index == walk->index))
+        damage.bytes = block->bytes;
     enum ks_status st = chain->visitor->damage(chain->visitor->arg, &damage, err);
     if (st)
         return st;

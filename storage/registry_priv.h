@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/mutex.h"
+#include "storage/catalog.h"
 #include "storage/log_priv.h"
 #include "storage/registry.h"
 #include "storage/u64_map.h"
@@ -98,15 +99,6 @@ struct ks_stream *ks_stream_copy(const struct ks_stream *from, uint32_t more_sha
 bool ks_stream_route_init(struct ks_stream *stream) KS_MUST_USE;
 
 /* ---- rows, and what changes have in common (registry_rows.c) ---- */
-
-/* Of a shard in the catalog. Those that are planned belong to a reshard under way: they are not yet
- * in the snapshot. */
-enum ks_shard_row_status {
-    KS_SHARD_ROW_OPEN = 0,
-    KS_SHARD_ROW_CLOSED = 1,
-    KS_SHARD_ROW_PLANNED = 2,       /* will be open */
-    KS_SHARD_ROW_PLANNED_SHORT = 3, /* will be closed from the start: between split and merge */
-};
 
 /* The stream as its snapshot says. */
 enum ks_status ks_stream_row_put(
