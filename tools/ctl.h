@@ -16,6 +16,7 @@
 struct ctl {
     struct ctl_args args;
     struct ctl_output output;
+    struct jmes *query;            /* what output.query is; NULL: none */
     const char *endpoint;          /* resolved, for messages */
     uint32_t timeout_ms;           /* 0: the library's default */
     struct kstream_client *client; /* NULL until ctl_connect */

@@ -4,6 +4,9 @@
 #include "tools/ctl_base64.h"
 #include "tools/ctl_time.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 json_t *ctl_json_text(const char *text)
 {
     if (!text)
@@ -31,6 +34,34 @@ json_t *ctl_json_bytes(const void *data, size_t bytes)
 bool ctl_json_add(json_t *object, const char *name, json_t *value)
 {
     return json_object_set_new(object, name, value) == 0;
+}
+
+static int digits_of(double number)
+{
+    char text[32];
+    for (int digits = 15; digits < 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, number);
+        if (strtod(text, NULL) == number)
+            return digits;
+    }
+    return 17;
+}
+
+static int real_digits(json_t *value)
+{
+    if (json_is_real(value))
+        return digits_of(json_real_value(value));
+    int digits = 15;
+    for (size_t i = 0; i < json_array_size(value); i++)
+        digits = KS_MAX(digits, real_digits(json_array_get(value, i)));
+    for (void *at = json_object_iter(value); at; at = json_object_iter_next(value, at))
+        digits = KS_MAX(digits, real_digits(json_object_iter_value(at)));
+    return digits;
+}
+
+size_t ctl_json_real_flags(json_t *value)
+{
+    return JSON_REAL_PRECISION(real_digits(value));
 }
 
 bool ctl_is_plain_text(const void *data, size_t bytes)

@@ -229,6 +229,15 @@ static size_t terminal_width(void)
     return size.ws_col;
 }
 
+static enum ks_status parse_query(struct ctl *ctl, struct ks_error *err)
+{
+    struct ks_error inner = KS_ERROR_INIT;
+    enum ks_status st =
+        jmes_parse(ks_view_of_text(ctl->args.values[CTL_QUERY]), &ctl->query, &inner);
+    ctl->output.query = ctl->query;
+    return st ? ks_fail(err, st, 0, "'--query': %s", inner.text) : KS_OK;
+}
+
 /* What the common options say. */
 static enum ks_status prepare(struct ctl *ctl, struct ks_error *err)
 {
@@ -242,8 +251,7 @@ static enum ks_status prepare(struct ctl *ctl, struct ks_error *err)
         ctl->output.is_chosen = !st;
     }
     if (!st && ctl_args_has(args, CTL_QUERY)) {
-        ctl->output.has_query = true;
-        st = ctl_query_parse(args->values[CTL_QUERY], &ctl->output.query, err);
+        st = parse_query(ctl, err);
     }
     uint64_t timeout_ms = 0;
     if (!st && ctl_args_has(args, CTL_TIMEOUT)) {
@@ -270,6 +278,8 @@ static int run_verb(struct ctl *ctl)
             ctl_output_print(&ctl->output, ctl->result, ctl->table_member, stdout, &print_err);
         if (print_st && !st)
             st = ctl_fail_from(&err, print_st, &print_err);
+        if (print_st == KS_INVALID)
+            ctl->hint = "only the query failed: what the command does is done";
     }
     /* head(1) has read enough: that is no failure. */
     if (st == KSTREAM_IO && err.system_error == EPIPE)
@@ -311,6 +321,7 @@ int main(int argc, char **argv)
     }
     int exit_code = run_verb(&ctl);
     json_decref(ctl.result);
+    jmes_free(ctl.query);
     kstream_close(ctl.client);
     return exit_code;
 }

@@ -1,14 +1,14 @@
 #include "tools/ctl_output.h"
 
 #include "base/alloc.h"
+#include "tools/ctl_json.h"
 #include "tools/ctl_table.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* 15 digits: a number that was rounded to 0.001 is printed as such. */
-#define JSON_FLAGS (JSON_INDENT(4) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))
+#define JSON_FLAGS (JSON_INDENT(4) | JSON_ENCODE_ANY)
 
 enum ks_status ctl_output_format_from_text(
     const char *text, enum ctl_output_format *out_format, struct ks_error *err)
@@ -185,28 +185,21 @@ static void text_value(FILE *to, json_t *value, const char *label)
 
 /* ---- all of them ---- */
 
-enum ks_status ctl_output_print(const struct ctl_output *output, json_t *value,
-    const char *table_member, FILE *to, struct ks_error *err)
+static enum ks_status print_value(const struct ctl_output *output, json_t *value, const char *title,
+    FILE *to, struct ks_error *err)
 {
-    const char *title = table_member ? table_member : "";
-    if (output->has_query) {
-        value = ctl_query_apply(&output->query, value);
-        title = ctl_query_last_name(&output->query);
-    }
     errno = 0;
     switch (output->format) {
     case CTL_OUTPUT_NONE:
         return KS_OK;
     case CTL_OUTPUT_JSON:
-        if (json_dumpf(value, to, JSON_FLAGS) == 0)
+        if (json_dumpf(value, to, JSON_FLAGS | ctl_json_real_flags(value)) == 0)
             fputc('\n', to);
         break;
     case CTL_OUTPUT_TEXT:
         text_value(to, value, "");
         break;
     case CTL_OUTPUT_TABLE: {
-        if (!output->has_query && table_member && json_object_get(value, table_member))
-            value = json_object_get(value, table_member);
         struct ctl_table_options options = {
             .title = title, .no_header = output->no_header, .width = output->width};
         enum ks_status st = ctl_table_print(value, &options, to, err);
@@ -218,4 +211,23 @@ enum ks_status ctl_output_print(const struct ctl_output *output, json_t *value,
     if (fflush(to) != 0 || ferror(to))
         return ks_fail(err, KS_IO, errno, "cannot write the result");
     return KS_OK;
+}
+
+enum ks_status ctl_output_print(const struct ctl_output *output, json_t *value,
+    const char *table_member, FILE *to, struct ks_error *err)
+{
+    if (output->query) {
+        json_t *picked = NULL;
+        struct ks_error inner = KS_ERROR_INIT;
+        enum ks_status st = jmes_search(output->query, value, 0, &picked, &inner);
+        if (st)
+            st = ks_fail(err, st, 0, "--query: %s", inner.text);
+        else
+            st = print_value(output, picked, jmes_title(output->query), to, err);
+        json_decref(picked);
+        return st;
+    }
+    if (output->format == CTL_OUTPUT_TABLE && table_member && json_object_get(value, table_member))
+        value = json_object_get(value, table_member);
+    return print_value(output, value, table_member ? table_member : "", to, err);
 }

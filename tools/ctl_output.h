@@ -5,7 +5,7 @@
 #ifndef KS_TOOLS_CTL_OUTPUT_H
 #define KS_TOOLS_CTL_OUTPUT_H
 
-#include "tools/ctl_query.h"
+#include "tools/jmes.h"
 
 #include <stdio.h>
 
@@ -14,10 +14,9 @@ enum ctl_output_format { CTL_OUTPUT_TABLE, CTL_OUTPUT_JSON, CTL_OUTPUT_TEXT, CTL
 struct ctl_output {
     enum ctl_output_format format;
     bool is_chosen; /* named by --output, not the default */
-    bool has_query;
     bool no_header;
-    struct ctl_query query;
-    size_t width; /* columns of the terminal a table must fit; 0: any */
+    const struct jmes *query; /* NULL: none */
+    size_t width;             /* columns of the terminal a table must fit; 0: any */
 };
 
 /* "table", "json", "text", "none". Errors: KS_USAGE. */
@@ -27,8 +26,8 @@ enum ks_status ctl_output_format_from_text(
 /*
  * Applies the query and prints. table_member: the member that a table shows when there is no query
  * ("StreamSummaries"), NULL for the whole result. The value's strings under names that end in
- * "Timestamp" or "_time" are RFC 3339 in UTC. Errors: KS_NO_MEMORY, KS_IO; with errnum EPIPE when
- * the reader has gone.
+ * "Timestamp" or "_time" are RFC 3339 in UTC. Errors: KS_INVALID the query fails on the value;
+ * KS_NO_MEMORY; KS_IO, with errnum EPIPE when the reader has gone.
  */
 enum ks_status ctl_output_print(const struct ctl_output *output, json_t *value,
     const char *table_member, FILE *to, struct ks_error *err) KS_MUST_USE;

@@ -221,7 +221,7 @@ enum kstream_status ctl_run_get_records(struct ctl *ctl, struct kstream_error *e
     st = kstream_get_records(ctl->client, ctl_text(ctl, CTL_SHARD_ITERATOR), &options, &batch, err);
     if (st)
         return st;
-    if (ctl->output.format == CTL_OUTPUT_TEXT && !ctl->output.has_query) {
+    if (ctl->output.format == CTL_OUTPUT_TEXT && !ctl->output.query) {
         st = print_raw(batch, err);
     } else {
         ctl->table_member = "Records";

@@ -139,11 +139,11 @@ static enum kstream_status take_format(struct tail *tail, struct kstream_error *
     tail->format = ctl_text(ctl, CTL_FORMAT);
     if (tail->format) {
         struct ks_error inner = KS_ERROR_INIT;
-        if (ctl->output.has_query)
+        if (ctl->output.query)
             return ctl_fail(err, KSTREAM_USAGE, "'--format' and '--query' exclude each other");
         return ctl_fail_from(err, ctl_format_check(tail->format, &inner), &inner);
     }
-    if (ctl->output.format == CTL_OUTPUT_TEXT && !ctl->output.has_query)
+    if (ctl->output.format == CTL_OUTPUT_TEXT && !ctl->output.query)
         tail->format = "%d\\n";
     if (ctl->output.format == CTL_OUTPUT_NONE)
         tail->format = "";
@@ -304,11 +304,19 @@ static json_t *record_to_json(
     return NULL;
 }
 
-/* A record as a line of a table, or with --query as what it names. */
-static bool print_object(struct tail *tail, json_t *object)
+/* A record as a line of JSON, or with --query as what it names. */
+static enum kstream_status print_object(
+    struct tail *tail, json_t *object, struct kstream_error *err)
 {
     const struct ctl_output *output = &tail->ctl->output;
-    json_t *value = output->has_query ? ctl_query_apply(&output->query, object) : object;
+    json_t *value = json_incref(object);
+    struct ks_error inner = KS_ERROR_INIT;
+    if (output->query) {
+        json_decref(value);
+        enum ks_status st = jmes_search(output->query, object, 0, &value, &inner);
+        if (st)
+            return ctl_fail_from(err, st, &inner);
+    }
     if (output->format == CTL_OUTPUT_JSON || json_is_object(value) || json_is_array(value)) {
         json_dumpf(value, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
     } else if (json_is_string(value)) {
@@ -317,7 +325,8 @@ static bool print_object(struct tail *tail, json_t *object)
         fputs("None", stdout);
     }
     fputc('\n', stdout);
-    return ferror(stdout) == 0;
+    json_decref(value);
+    return KSTREAM_OK;
 }
 
 /* Bytes that would upset a terminal are shown in base64. */
@@ -333,7 +342,7 @@ static void print_cell(const void *bytes, size_t count, int width)
     json_decref(base64);
 }
 
-static bool print_row(
+static void print_row(
     struct tail *tail, const struct kstream_batch *batch, const struct kstream_record *record)
 {
     if (!tail->is_header_printed && !tail->ctl->output.no_header)
@@ -346,32 +355,6 @@ static bool print_row(
     fputs("  ", stdout);
     print_cell(record->data, record->data_bytes, 0);
     fputc('\n', stdout);
-    return ferror(stdout) == 0;
-}
-
-static bool print_record(struct tail *tail, const struct kstream_batch *batch, size_t index)
-{
-    const struct kstream_record *record = kstream_batch_record(batch, index);
-    char sequence[KSTREAM_SEQUENCE_BYTES] = "";
-    if (!tail->format || ctl_format_has(tail->format, 's'))
-        kstream_batch_sequence_number(batch, index, sequence);
-    if (tail->format) {
-        struct ctl_format_fields fields = {
-            .data = ks_view_of(record->data, record->data_bytes),
-            .key = ks_view_of(record->key, record->key_bytes),
-            .arrival_unix_ms = record->arrival_unix_ms,
-            .sequence_number = sequence,
-            .shard_id = kstream_batch_shard_id(batch),
-        };
-        ctl_format_print(tail->format, &fields, stdout);
-        return ferror(stdout) == 0;
-    }
-    if (tail->ctl->output.format == CTL_OUTPUT_TABLE && !tail->ctl->output.has_query)
-        return print_row(tail, batch, record);
-    json_t *object = record_to_json(batch, record, sequence);
-    bool is_fine = object && print_object(tail, object);
-    json_decref(object);
-    return is_fine;
 }
 
 static enum kstream_status fail_output(struct kstream_error *err)
@@ -381,6 +364,33 @@ static enum kstream_status fail_output(struct kstream_error *err)
         "returned below");
     err->system_error = errnum;
     return KSTREAM_IO;
+}
+
+static enum kstream_status print_record(
+    struct tail *tail, const struct kstream_batch *batch, size_t index, struct kstream_error *err)
+{
+    const struct kstream_record *record = kstream_batch_record(batch, index);
+    char sequence[KSTREAM_SEQUENCE_BYTES] = "";
+    if (!tail->format || ctl_format_has(tail->format, 's'))
+        kstream_batch_sequence_number(batch, index, sequence);
+    enum kstream_status st = KSTREAM_OK;
+    if (tail->format) {
+        struct ctl_format_fields fields = {
+            .data = ks_view_of(record->data, record->data_bytes),
+            .key = ks_view_of(record->key, record->key_bytes),
+            .arrival_unix_ms = record->arrival_unix_ms,
+            .sequence_number = sequence,
+            .shard_id = kstream_batch_shard_id(batch),
+        };
+        ctl_format_print(tail->format, &fields, stdout);
+    } else if (tail->ctl->output.format == CTL_OUTPUT_TABLE && !tail->ctl->output.query) {
+        print_row(tail, batch, record);
+    } else {
+        json_t *object = record_to_json(batch, record, sequence);
+        st = object ? print_object(tail, object, err) : fail_memory(err);
+        json_decref(object);
+    }
+    return st || !ferror(stdout) ? st : fail_output(err);
 }
 
 static enum kstream_status print_batch(
@@ -397,8 +407,9 @@ static enum kstream_status print_batch(
             tail->lost += record->lost_records;
             continue;
         }
-        if (!print_record(tail, batch, i))
-            return fail_output(err);
+        enum kstream_status st = print_record(tail, batch, i, err);
+        if (st)
+            return st;
         tail->printed++;
     }
     return fflush(stdout) == 0 ? KSTREAM_OK : fail_output(err);

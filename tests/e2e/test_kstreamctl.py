@@ -139,11 +139,14 @@ def test_errors_have_a_form_a_hint_and_a_code(scratch):
     ctl.fails(5, "ResourceInUseException", "create-stream", "clicks")
     ctl.fails(1, "ValidationException", "create-stream", "a/b")
     ctl.fails(1, "code=", "get-records", "--shard-iterator", "nonsense")
+    err = ctl.fails(1, "--query: invalid-type: argument 1 of sum()", "list-streams", "--query", "sum(StreamNames)")
+    assert "hint: only the query failed" in err, err
     ctl.fails(7, "127.0.0.1:1", "--endpoint", "127.0.0.1:1", "list-streams")
     ctl.fails(7, "code=UNAVAILABLE", "put", "clicks", "--endpoint", "unix:/nowhere/sock")
     for text, *words in (
             ("did you mean 'list-streams'?", "list-stream"), ("'--stream-name' is missing", "describe-stream"),
-            ("Shards[0].ShardId", "list-streams", "--query", "StreamNames[*]"),
+            ("'--query': syntax: 'b' is not expected, at character 3", "list-streams", "--query", "a b"),
+            ("no function 'lenght'", "list-streams", "--query", "lenght(@)"),
             ("table, json, text or none", "list-streams", "-o", "yaml"),
             ("'--timeout", "list-streams", "--timeout", "0s"), ("is needed", "create-stream", "x", "--shards", "0"),
             ("--data", "put-record", "clicks", "--partition-key", "k"),

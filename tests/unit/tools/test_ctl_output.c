@@ -93,10 +93,10 @@ START_TEST(one_value_is_printed_in_every_way)
     tzset();
     const struct print_case *c = &cases[_i];
     struct ctl_output output = {.format = c->format, .no_header = c->no_header};
-    if (c->query) {
-        output.has_query = true;
-        ck_assert_int_eq(ctl_query_parse(c->query, &output.query, NULL), KS_OK);
-    }
+    struct jmes *query = NULL;
+    if (c->query)
+        ck_assert_int_eq(jmes_parse(ks_view_of_text(c->query), &query, NULL), KS_OK);
+    output.query = query;
     json_t *value = json_loads(c->value, 0, NULL);
     ck_assert_ptr_nonnull(value);
     char *text = NULL;
@@ -110,6 +110,7 @@ START_TEST(one_value_is_printed_in_every_way)
     strip_ends(text);
     ck_assert_str_eq(text, expected);
     free(text);
+    jmes_free(query);
     json_decref(value);
 }
 END_TEST
