@@ -14,6 +14,7 @@ enum ks_lock_rank {
     KS_RANK_PRODUCERS =
         35, /* storage/producers: nothing but a shard's table, below the shard's mutex */
     KS_RANK_COMMIT_QUEUE = 40, /* storage/commit: batches waiting for a journal block */
+    KS_RANK_RETENTION = 45,    /* storage/retention: what is due when */
     KS_RANK_CATALOG = 50,      /* storage/catalog: changes waiting for a commit */
     KS_RANK_FLUSH = 55,        /* storage/flush: the list of dirty shards */
     KS_RANK_FILES = 60,        /* storage/files: the file table and the pool */

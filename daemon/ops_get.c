@@ -383,6 +383,8 @@ static void get_read_done(struct ks_call *call, enum ks_status st, struct ks_err
         get_finish(call);
         return;
     }
+    /* What expired meanwhile must not pass for news. */
+    work->request.from_sequence = call->read.next_sequence;
     ks_read_release(&call->read);
     call->has_read = false;
     get_park(call, work->wait_until_mono_ms - now_ms);

@@ -9,7 +9,7 @@
 
 #define KIB 1024u
 #define MIB (1024u * 1024u)
-#define STEPS_MAX 7u
+#define STEPS_MAX 8u
 #define STOP_POLL_NS 1000000 /* while threads drain */
 #define MODEL_PASSES_MAX 100000u
 
@@ -31,6 +31,9 @@ void ks_engine_limits_default(struct ks_engine_limits *limits)
         .index_interval_bytes = 64 * KIB,
         .pool_files = 4,
         .shards_max = 20000,
+        .compact_files_per_s = 200,
+        .scrub_bytes_per_s = 4 * MIB,
+        .scrub_interval_ms = 7ull * 24 * 3600 * 1000,
         .pinned_bytes_max = 256 * MIB};
 }
 
@@ -52,6 +55,9 @@ void ks_engine_limits_small(struct ks_engine_limits *limits)
         .index_interval_bytes = 4 * KIB,
         .pool_files = 2,
         .shards_max = 100,
+        .compact_files_per_s = 1000,
+        .scrub_bytes_per_s = 16 * MIB,
+        .scrub_interval_ms = 60000,
         .pinned_bytes_max = 1 * MIB};
 }
 
@@ -114,6 +120,8 @@ static enum ks_status engine_create_parts(struct ks_engine *engine, struct ks_er
     if (!st)
         st = ks_flush_create(engine, &engine->flush, err);
     if (!st)
+        st = ks_retention_create(engine, &engine->retention, err);
+    if (!st)
         st = ks_commit_create(engine, &engine->commit, err);
     return st;
 }
@@ -144,6 +152,7 @@ static enum ks_status engine_recover(struct ks_engine *engine, struct ks_error *
     if (st)
         return st;
     ks_reshards_resume(engine->reshards);
+    ks_retention_load(engine->retention);
     return KS_OK;
 }
 
@@ -189,6 +198,7 @@ void ks_engine_destroy(struct ks_engine *engine)
     ks_catalog_destroy(engine->catalog);
     ks_reshards_destroy(engine->reshards);
     ks_flush_destroy(engine->flush);
+    ks_retention_destroy(engine->retention);
     ks_registry_destroy(engine->registry);
     ks_index_destroy(engine->index);
     engine->index = NULL;
@@ -222,6 +232,7 @@ size_t ks_engine_steps(struct ks_engine *engine, struct ks_step **out_steps, siz
         engine->index ? ks_index_step(engine->index) : NULL,
         engine->journal ? ks_journal_step(engine->journal) : NULL,
         engine->reshards ? ks_reshards_step(engine->reshards) : NULL,
+        engine->retention ? ks_retention_step(engine->retention) : NULL,
     };
     size_t count = 0;
     for (size_t i = 0; i < STEPS_MAX && count < count_max; i++) {

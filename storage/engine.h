@@ -45,6 +45,9 @@ struct ks_engine_limits {
     uint32_t index_interval_bytes;     /* an index entry each: 64 KiB */
     uint32_t pool_files;               /* ready files kept: 4, more on demand */
     uint32_t shards_max;               /* account limit: 20 000 */
+    uint32_t compact_files_per_s;      /* expired segments retired, files unlinked: 200; 0 = all */
+    uint64_t scrub_bytes_per_s;        /* sealed segments read over again: 4 MiB; 0 = none */
+    uint64_t scrub_interval_ms;        /* from pass to pass: 7 days; 0 = none */
     uint64_t
         pinned_bytes_max; /* maps pinned by reads; beyond it reads are served by copies: 256 MiB */
 };

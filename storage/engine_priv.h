@@ -18,6 +18,7 @@ struct ks_flush;
 struct ks_index;
 struct ks_registry;
 struct ks_reshards;
+struct ks_retention;
 
 struct ks_engine {
     struct ks_engine_options options; /* [const]; of limits, those of ks_engine_set_limits as at
@@ -35,6 +36,7 @@ struct ks_engine {
     struct ks_flush *flush;
     struct ks_index *index;
     struct ks_reshards *reshards;
+    struct ks_retention *retention;
 
     _Atomic bool is_poisoned;
     _Atomic bool is_disk_full; /* the flusher or the file pool found no room; cleared by a flush */
@@ -44,7 +46,7 @@ struct ks_engine {
     struct ks_error poison_error;      /* the first failure; read only when is_poisoned */
     struct ks_recovery_stats recovery; /* [const] after open */
     struct ks_threads *threads;        /* NULL in the simulation */
-    _Atomic uint64_t counters[32];     /* enum ks_counter */
+    _Atomic uint64_t counters[64];     /* enum ks_counter */
 };
 
 enum ks_counter {
@@ -66,6 +68,14 @@ enum ks_counter {
     KS_COUNT_FILES_POOLED,
     KS_COUNT_FILES_RECYCLED,
     KS_COUNT_PINNED_BYTES,
+    KS_COUNT_SEGMENTS_RETIRED,
+    KS_COUNT_BYTES_RETIRED,
+    KS_COUNT_RECORDS_RETIRED,
+    KS_COUNT_SEGMENTS_HELD, /* retired, but somebody reads them still */
+    KS_COUNT_BYTES_HELD,
+    KS_COUNT_STREAMS_PURGED, /* when the time of an undone delete was over */
+    KS_COUNT_SHARDS_REMOVED, /* closed ones, expired */
+    KS_COUNT_SEGMENTS_AGED,  /* to be sealed because their oldest record had expired */
 };
 
 static inline void ks_engine_count(struct ks_engine *engine, enum ks_counter counter, uint64_t more)
@@ -76,6 +86,10 @@ static inline void ks_engine_count(struct ks_engine *engine, enum ks_counter cou
 /* The first failed write or sync of journal, segment or catalog: nothing is acknowledged any more.
  * Any thread, whatever lock it holds below KS_RANK_WAKE. */
 void ks_engine_poison(struct ks_engine *engine, const struct ks_error *error);
+
+/* --- log_trim.c --- */
+/* The time that expiry is judged by. */
+uint64_t ks_engine_retention_unix_ms(const struct ks_engine *engine);
 
 /* --- commit.c: the committer --- */
 enum ks_status ks_commit_create(
@@ -136,10 +150,24 @@ enum ks_status ks_registry_settle_ends(
 /* Not referenced for the caller; NULL unknown. Before threads exist, or with the answer used under
  * no assumption. */
 struct ks_log *ks_registry_log(struct ks_registry *registry, uint64_t log_id);
+/* Referenced for the caller; NULL unknown. */
+struct ks_log *ks_registry_log_ref(struct ks_registry *registry, uint64_t log_id);
 bool ks_registry_is_tombstoned(struct ks_registry *registry, uint64_t log_id);
 /* Calls each for every live log (recovery, stop). */
 void ks_registry_each_log(
     struct ks_registry *registry, void (*each)(void *arg, struct ks_log *log), void *arg);
+/* Calls each for every stream that is DELETING and restorable. mu is held meanwhile. */
+void ks_registry_each_kept(struct ks_registry *registry,
+    void (*each)(void *arg, uint64_t number, uint64_t purge_unix_ms), void *arg);
+/*
+ * Begins to purge a stream whose time is over; whether that comes to its end shows later. Otherwise
+ * nothing. *out_look_unix_ms: when to look at it again; 0 = never, it was restored or is gone.
+ */
+enum ks_status ks_registry_purge(struct ks_engine *engine, uint64_t number, uint64_t now_unix_ms,
+    uint64_t *out_look_unix_ms, struct ks_error *err) KS_MUST_USE;
+/* Calls each for every stream that is DELETING and restorable. mu is held meanwhile. */
+void ks_registry_each_kept(struct ks_registry *registry,
+    void (*each)(void *arg, uint64_t number, uint64_t purge_unix_ms), void *arg);
 /* Tombstones whose LSN is below oldest_lsn can go: submits a change if there are any. */
 void ks_registry_trim_tombstones(struct ks_registry *registry, uint64_t oldest_lsn);
 
@@ -165,6 +193,20 @@ void ks_flush_files_ready(struct ks_flush *flush);
  * unflushed. */
 void ks_flush_drain(struct ks_flush *flush);
 bool ks_flush_is_idle(struct ks_flush *flush);
+
+/* --- retention.c: the compactor (storage/retention.h) --- */
+enum ks_status ks_retention_create(
+    struct ks_engine *engine, struct ks_retention **out, struct ks_error *err) KS_MUST_USE;
+void ks_retention_destroy(struct ks_retention *retention);
+struct ks_step *ks_retention_step(struct ks_retention *retention);
+/* Everything that the registry knows, after a start. */
+void ks_retention_load(struct ks_retention *retention);
+/* What is due for the log may have changed (log mutex held): its segments, its retention. */
+void ks_retention_note(struct ks_retention *retention, struct ks_log *log);
+/* The same where it is known when; UINT64_MAX: never. */
+void ks_retention_note_at(struct ks_retention *retention, struct ks_log *log, uint64_t unix_ms);
+/* A stream is DELETING and will be purged at unix_ms, unless it is restored. */
+void ks_retention_note_kept(struct ks_retention *retention, uint64_t number, uint64_t unix_ms);
 
 /* --- index.c: the LMDB index of sealed segments, a cache --- */
 enum ks_status ks_index_create(struct ks_engine *engine, bool erase_first, struct ks_index **out,

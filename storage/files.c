@@ -47,7 +47,8 @@ struct ks_files {
     struct ks_u64_map table; /* every file the catalog knows: struct file */
     struct ks_list recycled; /* ready; used before: their blocks are written, syncs are cheaper */
     struct ks_list fresh;    /* ready; never used */
-    uint32_t ready_count;
+    uint32_t ready_count;    /* of both */
+    uint32_t recycled_count;
     uint32_t wanted;      /* more than pool_files, once */
     struct ks_list spare; /* given back: to the pool or to be unlinked */
     struct ks_list gone;  /* not there any more, the row has to go */
@@ -90,6 +91,7 @@ static void pool_put(struct ks_files *files, struct file *file)
     file->use = FILE_READY;
     ks_list_push(file->generation > 0 ? &files->recycled : &files->fresh, &file->link);
     files->ready_count++;
+    files->recycled_count += file->generation > 0;
     ks_engine_count(files->engine, KS_COUNT_FILES_POOLED, 1);
 }
 
@@ -101,13 +103,15 @@ enum ks_status ks_files_take(
     {
         KS_LOCK_SCOPE(&files->mu);
         struct ks_list *node = ks_list_pop(&files->recycled);
-        if (node)
-            ks_engine_count(files->engine, KS_COUNT_FILES_RECYCLED, 1);
-        else
+        if (!node)
             node = ks_list_pop(&files->fresh);
         if (node) {
             struct file *file = file_of(node);
             files->ready_count--;
+            if (file->generation > 0) {
+                files->recycled_count--;
+                ks_engine_count(files->engine, KS_COUNT_FILES_RECYCLED, 1);
+            }
             file->use = FILE_IN_USE;
             file->generation++;
             *out_file_id = file->file_id;
@@ -121,10 +125,15 @@ enum ks_status ks_files_take(
     return st;
 }
 
-bool ks_files_has_ready(struct ks_files *files)
+uint32_t ks_files_ready_count(struct ks_files *files)
 {
     KS_LOCK_SCOPE(&files->mu);
-    return files->ready_count > 0;
+    return files->ready_count;
+}
+
+bool ks_files_has_ready(struct ks_files *files)
+{
+    return ks_files_ready_count(files) > 0;
 }
 
 void ks_files_give_back(struct ks_files *files, uint64_t file_id, uint64_t generation)
@@ -311,12 +320,19 @@ static void drop_done(struct ks_change *change, enum ks_status status, const str
     ks_wake_set(&files->wake);
 }
 
-/* mu held. Spare files go to the pool while it has room; the others are unlinked. */
+/* mu held. Spare files go to the pool while it has room, used ones even beside as many fresh ones:
+ * they serve better. The others are unlinked. */
+static void pool_fill(struct ks_files *files)
+{
+    struct ks_list *node;
+    while (files->recycled_count < pool_target(files) && (node = ks_list_pop(&files->spare)))
+        pool_put(files, file_of(node));
+}
+
 static bool round_plan_drop(struct ks_files *files)
 {
     struct ks_list *node;
-    while (files->ready_count < pool_target(files) && (node = ks_list_pop(&files->spare)))
-        pool_put(files, file_of(node));
+    pool_fill(files);
     for (uint32_t i = 0; i < FILES_A_ROUND && (node = ks_list_pop(&files->spare)); i++) {
         file_of(node)->use = FILE_GOING;
         file_of(node)->is_present = true;
@@ -669,9 +685,7 @@ enum ks_status ks_files_load(struct ks_files *files, struct ks_error *err)
     if (st)
         return st;
     sort_out(files);
-    struct ks_list *node;
-    while (files->ready_count < pool_target(files) && (node = ks_list_pop(&files->spare)))
-        pool_put(files, file_of(node));
+    pool_fill(files);
     ks_wake_set(&files->wake);
     return KS_OK;
 }

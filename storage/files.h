@@ -36,6 +36,7 @@ enum ks_status ks_files_take(
 /* A file whose segment is gone (its RETIRED row is committed, nothing maps or reads it any more):
  * pool or unlink. Never fails. */
 void ks_files_give_back(struct ks_files *files, uint64_t file_id, uint64_t generation);
+uint32_t ks_files_ready_count(struct ks_files *files);
 bool ks_files_has_ready(struct ks_files *files);
 /* The flusher needs so many soon. */
 void ks_files_want(struct ks_files *files, uint32_t count);

@@ -13,7 +13,8 @@ struct candidate {
     struct ks_log *log; /* referenced */
     uint64_t bytes;
     uint64_t since_mono_ns;
-    bool is_first; /* pins the oldest journal file */
+    bool is_first;   /* pins the oldest journal file */
+    bool wants_seal; /* its active segment has grown too old */
 };
 
 struct ks_flush {
@@ -94,7 +95,8 @@ static uint64_t gather(struct ks_flush *flush)
         bool is_clean = false;
         {
             KS_LOCK_SCOPE(&log->mu);
-            is_clean = log->state == KS_LOG_DELETED || log->tail.bytes == 0;
+            candidate.wants_seal = log->wants_seal;
+            is_clean = log->state == KS_LOG_DELETED || (log->tail.bytes == 0 && !log->wants_seal);
             log->is_noted = !is_clean;
             candidate.bytes = log->tail.bytes;
             candidate.since_mono_ns = log->tail_since_mono_ns;
@@ -140,7 +142,8 @@ static void plan(struct ks_flush *flush, bool is_all)
         for (size_t i = 0; i < flush->candidate_count; i++) {
             const struct candidate *candidate = &flush->candidates[i];
             bool is_old = candidate->since_mono_ns != 0 && now >= candidate->since_mono_ns + age_ns;
-            bool is_wanted = is_all || is_old || candidate->bytes >= limits->flush_log_bytes;
+            bool is_wanted = is_all || is_old || candidate->wants_seal ||
+                             candidate->bytes >= limits->flush_log_bytes;
             if (candidate->is_first != (pass == 0) || !is_wanted)
                 continue;
             if (flush->round.count == limits->flush_logs_max)

@@ -97,12 +97,16 @@ static bool plan_locked(struct ks_flush_job *job)
 {
     struct ks_log *log = job->log;
     uint64_t up_to = atomic_load(&log->durable_sequence) + atomic_load(&log->durable_end);
-    if (log->state == KS_LOG_DELETED || log->is_flushing || up_to <= log->flushed_sequence)
-        return false;
     struct ks_segment *segment = active_segment(log);
-    collect_for(job, segment, up_to);
+    bool can_seal = segment && segment->batch_count > 0;
+    log->wants_seal = log->wants_seal && can_seal;
+    if (log->state == KS_LOG_DELETED || log->is_flushing ||
+        (up_to <= log->flushed_sequence && !log->wants_seal))
+        return false;
+    if (!log->wants_seal)
+        collect_for(job, segment, up_to);
     job->is_seal = job->extent_count == 0;
-    if (job->is_seal && !(segment && segment->batch_count > 0))
+    if (job->is_seal && !can_seal)
         return false;
     job->last_sequence =
         job->is_seal ? log->flushed_sequence : job->extents[job->extent_count - 1].last_sequence;
@@ -145,6 +149,7 @@ static bool scan(struct ks_flush_job *job, uint64_t first_sequence)
 {
     uint32_t interval = job->log->engine->options.limits.index_interval_bytes;
     uint64_t entries_max = job->bytes / interval + 2;
+    uint64_t now = ks_clock_unix_ms(job->log->engine->options.clock);
     job->sparse = ks_calloc(entries_max, sizeof *job->sparse);
     if (!job->sparse)
         return false;
@@ -171,7 +176,11 @@ static bool scan(struct ks_flush_job *job, uint64_t first_sequence)
             }
             if (job->batch_count++ == 0)
                 job->first_arrival_unix_ms = header.arrival_unix_ms;
-            job->last_arrival_unix_ms = header.arrival_unix_ms;
+            /* Of lost records only the latest possible arrival keeps their loss from expiring too
+             * early. */
+            job->last_arrival_unix_ms = header.kind == KS_BATCH_DAMAGED
+                                            ? ks_max_u64(header.arrival_unix_ms, now)
+                                            : header.arrival_unix_ms;
             job->last_sequence = ks_batch_last_sequence(&header);
             job->is_closed = header.kind == KS_BATCH_CLOSE;
             expected = header.first_sequence + header.record_count;
@@ -550,6 +559,7 @@ static void publish_sealed(struct ks_flush_job *job)
 {
     struct ks_segment *segment = job->segment;
     segment->state = KS_SEGMENT_SEALED;
+    job->log->wants_seal = false;
     segment->file_bytes = job->file_bytes;
     ks_free(segment->sparse);
     segment->sparse = NULL;
@@ -590,6 +600,7 @@ void ks_flush_job_publish(struct ks_flush_job *job)
             publish_sealed(job);
         else
             publish_written(job);
+        ks_retention_note(engine->retention, log);
     }
     if (job->is_seal) {
         ks_engine_count(engine, KS_COUNT_SEGMENTS_SEALED, 1);

@@ -189,19 +189,22 @@ void ks_index_submit(struct ks_index *index, struct ks_segment *segment)
 
 void ks_index_forget(struct ks_index *index, uint64_t file_id, uint64_t generation)
 {
-    KS_LOCK_SCOPE(&index->mu);
-    if (!index->kv)
-        return;
-    if (index->forget_count == index->forget_capacity) {
-        uint32_t capacity = index->forget_capacity ? 2 * index->forget_capacity : 16;
-        struct forget *grown = ks_realloc(index->forgets, capacity * sizeof *grown);
-        if (!grown)
-            return; /* rows of an old generation lead nobody astray */
-        index->forgets = grown;
-        index->forget_capacity = capacity;
+    {
+        KS_LOCK_SCOPE(&index->mu);
+        if (!index->kv)
+            return;
+        if (index->forget_count == index->forget_capacity) {
+            uint32_t capacity = index->forget_capacity ? 2 * index->forget_capacity : 16;
+            struct forget *grown = ks_realloc(index->forgets, capacity * sizeof *grown);
+            if (!grown)
+                return; /* rows of an old generation lead nobody astray */
+            index->forgets = grown;
+            index->forget_capacity = capacity;
+        }
+        index->forgets[index->forget_count++] =
+            (struct forget){.file_id = file_id, .generation = generation};
     }
-    index->forgets[index->forget_count++] =
-        (struct forget){.file_id = file_id, .generation = generation};
+    ks_wake_set(&index->wake);
 }
 
 /* The one place that makes rows: from a footer's marks. */

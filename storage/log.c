@@ -56,7 +56,7 @@ void ks_log_unref(struct ks_log *log)
     KS_ASSERT(before > 0);
     if (before > 1)
         return;
-    KS_ASSERT(!ks_list_is_linked(&log->flush_link));
+    KS_ASSERT(!ks_list_is_linked(&log->flush_link) && log->due.place == 0);
     ks_tail_fini(&log->tail);
     ks_producers_destroy(log->producers);
     ks_segment_list_fini(&log->segments);
@@ -388,6 +388,7 @@ void ks_log_show_end(struct ks_log *log)
         log->state = KS_LOG_CLOSED;
         atomic_store(&log->end_sequence, atomic_load(&log->durable_sequence));
         ks_log_check(log);
+        ks_retention_note(log->engine->retention, log);
     }
     ks_log_wake(log); /* who waits for records behind the end goes on with the children */
 }

@@ -8,6 +8,7 @@
 
 #include "base/mutex.h"
 #include "base/u128.h"
+#include "storage/due_heap.h"
 #include "storage/log.h"
 #include "storage/producers.h"
 #include "storage/segment.h"
@@ -35,6 +36,12 @@ struct ks_log_identity {
 };
 
 #define KS_LOG_NO_END UINT64_MAX
+/* Everything below sequence has expired, for good; nothing at or above it arrived before
+ * arrival_unix_ms. */
+struct ks_log_edge {
+    uint64_t sequence;
+    uint64_t arrival_unix_ms;
+};
 
 struct ks_log {
     uint64_t log_id;                        /* [const] never reused */
@@ -65,10 +72,19 @@ struct ks_log {
                                   is in) */
     uint64_t flushed_arrival_unix_ms; /* [mu] */
     struct ks_segment_list segments;  /* [mu] oldest first; the last one may be active */
+    struct ks_log_edge edge;          /* [mu] as far as it is known; never goes back */
+    uint64_t retention_ms;            /* [mu] 0: kept for ever */
+    uint64_t retention_floor_unix_ms; /* [mu] older ones are gone whatever the retention */
     uint64_t tail_since_mono_ns;      /* [mu] when the oldest unflushed batch came; 0 = none */
     struct ks_list flush_link;        /* [flusher's list, KS_RANK_FLUSH] */
     bool is_noted;                    /* [mu] the flusher knows of unflushed batches */
-    bool is_flushing; /* [mu] a flush of this log is between begin and its catalog commit */
+    bool is_flushing; /* [mu] a flush of this log, or the end of its active segment, is between
+                         begin  and its catalog commit */
+    bool wants_seal;  /* [mu] the oldest record of its active segment has expired: the flusher ends
+                         the segment */
+    bool is_leaving;  /* [mu] its removal from the stream is under way */
+    uint64_t closed_unix_ms; /* [mu] closed: when, at the latest; 0: not looked up yet */
+    struct ks_due due;       /* [compactor's mutex] when retention asks for something */
 };
 
 enum ks_status ks_log_create(struct ks_engine *engine, uint64_t log_id,
@@ -114,5 +130,24 @@ struct ks_log_watch *ks_log_watch_take(struct ks_log *log);
 void ks_log_wake(struct ks_log *log);
 
 void ks_log_check(const struct ks_log *log); /* invariants, mu held */
+
+struct ks_log_retention {
+    uint32_t hours; /* 0: for ever */
+    uint64_t floor_unix_ms;
+};
+/* From now on; takes mu. */
+void ks_log_set_retention(struct ks_log *log, const struct ks_log_retention *retention);
+
+/* --- log_trim.c; mu held for all that follows --- */
+/* Records that arrived before it have expired. */
+uint64_t ks_log_horizon(const struct ks_log *log, uint64_t now_unix_ms);
+/* The first moment at which a record of that arrival has expired; UINT64_MAX: never. */
+uint64_t ks_log_expires_unix_ms(const struct ks_log *log, uint64_t arrival_unix_ms);
+/* Moves the edge to the horizon, as far as that can be told without waiting for the disk. */
+void ks_log_advance_edge(struct ks_log *log, uint64_t horizon);
+/* It was found further on; one that is behind is ignored. */
+void ks_log_note_edge(struct ks_log *log, const struct ks_log_edge *edge);
+/* The oldest record to be served; durable + 1: none. */
+uint64_t ks_log_first_sequence(const struct ks_log *log, uint64_t durable);
 
 #endif

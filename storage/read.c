@@ -8,23 +8,16 @@ enum pin_kind { PIN_TAIL = 1, PIN_MAP = 2, PIN_COPY = 3 };
 
 /* ---- bounds ---- */
 
-/* Log mutex held. Flushed records lie in segments, the others in the tail. */
-static uint64_t first_sequence(const struct ks_log *log, uint64_t durable)
-{
-    if (log->segments.count > 0 && log->segments.items[0]->batch_count > 0)
-        return ks_min_u64(log->segments.items[0]->first_sequence, durable + 1);
-    uint64_t tail_first = ks_tail_first_sequence(&log->tail);
-    return tail_first > 0 && tail_first <= durable ? tail_first : durable + 1;
-}
-
 void ks_log_bounds(struct ks_log *log, struct ks_log_bounds *out)
 {
+    uint64_t now = ks_engine_retention_unix_ms(log->engine);
     KS_LOCK_SCOPE(&log->mu);
+    ks_log_advance_edge(log, ks_log_horizon(log, now));
     out->is_closed = atomic_load(&log->end_sequence) != KS_LOG_NO_END;
     out->last_sequence = atomic_load(&log->durable_sequence);
     out->last_arrival_unix_ms =
         out->last_sequence > 0 ? atomic_load(&log->durable_arrival_unix_ms) : 0;
-    out->first_sequence = first_sequence(log, out->last_sequence);
+    out->first_sequence = ks_log_first_sequence(log, out->last_sequence);
     out->is_deleted = log->state == KS_LOG_DELETED;
 }
 
@@ -243,9 +236,34 @@ static enum ks_status give_batches(struct ks_segment_view *view, const struct ks
     return KS_OK;
 }
 
+/* The batch found may have expired, or damage may hide whether it has: then the answer begins where
+ * the first record is that has not. */
+static enum ks_status skip_expired(struct ks_segment_view *view, struct ks_read_request *raised,
+    struct ks_found *found, struct ks_error *err)
+{
+    if (view->segment_first_arrival_unix_ms >= view->horizon ||
+        (!found->is_damaged && !found->is_lost && found->arrival_unix_ms >= view->horizon))
+        return KS_OK;
+    struct ks_log_edge edge;
+    enum ks_status st = ks_segment_view_find_edge(view, &edge, err);
+    if (st)
+        return st;
+    {
+        KS_LOCK_SCOPE(&view->log->mu);
+        ks_log_note_edge(view->log, &edge);
+    }
+    if (edge.sequence <= raised->from_sequence)
+        return KS_OK;
+    raised->from_sequence = edge.sequence;
+    return edge.sequence > view->last_sequence
+               ? KS_END
+               : ks_segment_view_find(view, edge.sequence, found, err);
+}
+
 static enum ks_status read_segment(struct ks_segment_view *view,
     const struct ks_read_request *request, struct ks_read *read, struct ks_error *err)
 {
+    struct ks_read_request raised = *request;
     struct ks_engine *engine = view->segment->engine;
     uint64_t pinned = atomic_load(&engine->counters[KS_COUNT_PINNED_BYTES]);
     bool use_map = pinned + request->bytes_max <= engine->options.limits.pinned_bytes_max;
@@ -258,12 +276,18 @@ static enum ks_status read_segment(struct ks_segment_view *view,
         return give_damaged(view, &found, request, read, err);
     if (!st)
         st = ks_segment_view_find(view, request->from_sequence, &found, err);
+    if (!st)
+        st = skip_expired(view, &raised, &found, err);
     if (st == KS_CORRUPT) /* the file itself is not what it should be */
         return give_damaged(view, &found, request, read, err);
+    if (st == KS_END) { /* the rest of it has expired */
+        read->next_sequence = raised.from_sequence;
+        return KS_OK;
+    }
     if (st)
         return st;
-    return found.is_damaged ? give_damaged(view, &found, request, read, err)
-                            : give_batches(view, &found, request, read, err);
+    return found.is_damaged ? give_damaged(view, &found, &raised, read, err)
+                            : give_batches(view, &found, &raised, read, err);
 }
 
 /* ---- reading ---- */
@@ -278,12 +302,15 @@ enum ks_status ks_log_read(struct ks_log *log, const struct ks_read_request *req
     uint32_t extent_count = 0;
     struct ks_segment_view view = {.may_block = request->may_block};
     enum ks_status st = KS_OK;
+    uint64_t now = ks_engine_retention_unix_ms(log->engine);
     {
         KS_LOCK_SCOPE(&log->mu);
         if (log->state == KS_LOG_DELETED)
             return ks_fail(err, KS_NOT_FOUND, 0, "the shard was deleted");
         uint64_t durable = atomic_load(&log->durable_sequence);
-        uint64_t from = ks_max_u64(request->from_sequence, first_sequence(log, durable));
+        uint64_t horizon = ks_log_horizon(log, now);
+        ks_log_advance_edge(log, horizon);
+        uint64_t from = ks_max_u64(request->from_sequence, ks_log_first_sequence(log, durable));
         uint64_t tail_first = ks_tail_first_sequence(&log->tail);
         raised.from_sequence = from;
         read.next_sequence = from;
@@ -292,6 +319,7 @@ enum ks_status ks_log_read(struct ks_log *log, const struct ks_read_request *req
             *out_read = read;
             return KS_OK;
         }
+        view.horizon = horizon;
         if (tail_first > 0 && tail_first <= from)
             extent_count = collect_tail(log, &raised, from, durable, extents);
         else if (segment && segment->first_sequence <= from)
@@ -314,32 +342,15 @@ enum ks_status ks_log_read(struct ks_log *log, const struct ks_read_request *req
 
 /* ---- by time ---- */
 
-/* Among durable batches of the tail. Log mutex held: only headers are looked at. */
+/* Among durable batches of the tail from `from` on. Log mutex held. */
 static uint64_t find_time_in_tail(
-    struct ks_log *log, uint64_t unix_ms, uint64_t from, uint64_t durable)
+    const struct ks_log *log, uint64_t unix_ms, uint64_t from, uint64_t durable)
 {
-    while (from <= durable) {
-        struct ks_tail_extent extent;
-        if (ks_tail_collect(&log->tail, from - 1, durable, KS_BATCH_STORED_BYTES_MAX, &extent, 1) ==
-            0)
-            break;
-        uint64_t found = 0;
-        for (uint32_t at = 0; at < extent.bytes && !found;) {
-            struct ks_batch_header header;
-            size_t bytes = 0;
-            struct ks_view rest =
-                ks_view_of(extent.chunk->data + extent.offset + at, extent.bytes - at);
-            KS_ASSERT(ks_batch_decode_prefix(rest, &header, &bytes) == KS_OK);
-            if (header.arrival_unix_ms >= unix_ms)
-                found = ks_max_u64(header.first_sequence, from);
-            at += (uint32_t)bytes;
-        }
-        from = extent.last_sequence + 1;
-        ks_tail_chunk_unref(extent.chunk);
-        if (found)
-            return ks_min_u64(found, durable + 1);
-    }
-    return durable + 1;
+    const struct ks_tail_query query = {.unix_ms = unix_ms, .last_sequence = durable};
+    struct ks_tail_arrival found;
+    if (!ks_tail_find_arrival(&log->tail, &query, &found))
+        return durable + 1;
+    return ks_min_u64(ks_max_u64(found.first_sequence, from), durable + 1);
 }
 
 /* Log mutex held: the first segment with a record of that time or later. */
@@ -386,11 +397,13 @@ enum ks_status ks_log_find_time(struct ks_log *log, uint64_t unix_ms, bool may_b
 {
     struct ks_segment_view view = {.may_block = may_block};
     enum ks_status st = KS_OK;
+    uint64_t now = ks_engine_retention_unix_ms(log->engine);
     {
         KS_LOCK_SCOPE(&log->mu);
         if (log->state == KS_LOG_DELETED)
             return ks_fail(err, KS_NOT_FOUND, 0, "the shard was deleted");
         uint64_t durable = atomic_load(&log->durable_sequence);
+        unix_ms = ks_max_u64(unix_ms, ks_log_horizon(log, now));
         struct ks_segment *segment = segment_of_time(log, unix_ms);
         if (!segment) {
             *out_sequence = find_time_in_tail(

@@ -259,7 +259,10 @@ static enum ks_status turn_refuse(const struct ks_registry_entry *entry, const s
         return KS_IN_USE;
     if (!turn->is_announced)
         return KS_OK;
-    if (entry->stream->status != KS_STREAM_ACTIVE)
+    bool is_active = entry->stream->status == KS_STREAM_ACTIVE;
+    bool is_kept = entry->stream->purge_unix_ms > 0;
+    if (!(is_active && turn->wants != KS_TURN_WANTS_KEPT) &&
+        !(is_kept && turn->wants != KS_TURN_WANTS_ACTIVE))
         return KS_IN_USE;
     KS_LIST_FOR_EACH(node, &entry->turns)
     {
@@ -383,10 +386,28 @@ uint32_t ks_registry_open_shards(struct ks_engine *engine)
     return engine->registry->open_shards;
 }
 
+void ks_registry_each_kept(struct ks_registry *registry,
+    void (*each)(void *arg, uint64_t number, uint64_t purge_unix_ms), void *arg)
+{
+    KS_LOCK_SCOPE(&registry->mu);
+    for (size_t i = 0; i < registry->count; i++) {
+        const struct ks_stream *stream = registry->by_name[i]->stream;
+        if (stream->purge_unix_ms > 0)
+            each(arg, stream->number, stream->purge_unix_ms);
+    }
+}
+
 struct ks_log *ks_registry_log(struct ks_registry *registry, uint64_t log_id)
 {
     KS_LOCK_SCOPE(&registry->mu);
     return ks_u64_map_get(&registry->logs, log_id);
+}
+
+struct ks_log *ks_registry_log_ref(struct ks_registry *registry, uint64_t log_id)
+{
+    KS_LOCK_SCOPE(&registry->mu);
+    struct ks_log *log = ks_u64_map_get(&registry->logs, log_id);
+    return log ? ks_log_ref(log) : NULL;
 }
 
 /* Without the lock, so that each may call back; a log made meanwhile may be left out. */

@@ -15,6 +15,8 @@
 
 struct ks_engine;
 
+#define KS_HOUR_MS 3600000u
+
 enum ks_stream_status {
     KS_STREAM_CREATING,
     KS_STREAM_ACTIVE,
@@ -48,6 +50,8 @@ struct ks_stream {
     enum ks_stream_mode mode;
     uint64_t created_unix_ms;
     uint32_t retention_hours;
+    uint64_t retention_floor_unix_ms; /* older records are gone, whatever the retention */
+    uint64_t purge_unix_ms; /* DELETING, but readable and restorable until then; 0 = not */
     uint32_t record_bytes_max;
     enum ks_ack ack;           /* when its puts are answered */
     uint64_t routing_epoch;    /* raised at every change of the open shards; starts at 1 */
@@ -87,10 +91,9 @@ struct ks_admin {
     struct ks_mailbox *home; /* borrowed */
     enum ks_status status;
     struct ks_error error;
-    struct ks_stream
-        *stream;     /* create: the ACTIVE snapshot, referenced for the caller; else NULL */
-    bool is_delayed; /* reshard: certain to be done, but something has to be waited for */
-    void *work;      /* private */
+    struct ks_stream *stream; /* create and reshard: the newest snapshot, referenced for the caller;
+                                 else NULL */
+    void *work;               /* private */
 };
 
 struct ks_stream_spec {
@@ -104,14 +107,37 @@ struct ks_stream_spec {
 
 /*
  * Start; KS_OK: deliver will run. At once visible as CREATING (DELETING). Errors at once:
- * KS_EXISTS, KS_LIMIT (account's shards), KS_NOT_FOUND, KS_IN_USE (not ACTIVE), KS_NO_MEMORY,
- * KS_POISONED, KS_STOPPING. By mail: KS_STORAGE_FULL, KS_POISONED. Creating makes no file. Deleting
- * purges: reads of the log end, its files are reused or unlinked when the last pin is gone.
+ * KS_EXISTS, KS_LIMIT (account's shards), KS_NOT_FOUND, KS_IN_USE (not ACTIVE, nor deleted and
+ * restorable), KS_NO_MEMORY, KS_POISONED, KS_STOPPING. By mail: KS_STORAGE_FULL, KS_POISONED.
+ * Creating makes no file. Deleting purges: reads of the log end, its files are reused or unlinked
+ * when the last pin is gone.
  */
 enum ks_status ks_stream_create(struct ks_engine *engine, const struct ks_stream_spec *spec,
     struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
 enum ks_status ks_stream_delete(struct ks_engine *engine, const char *name, struct ks_admin *admin,
     struct ks_error *err) KS_MUST_USE;
+
+/*
+ * Changes of one row. The stream is UPDATING meanwhile; one that is deleted stays DELETING. Errors
+ * at once: KS_NOT_FOUND, KS_IN_USE (its status does not fit, or it is being changed), KS_NO_MEMORY,
+ * KS_POISONED, KS_STOPPING. By mail: KS_STORAGE_FULL, KS_POISONED, and as said.
+ */
+enum ks_retention_direction { KS_RETENTION_ANY, KS_RETENTION_INCREASE, KS_RETENTION_DECREASE };
+struct ks_retention_spec {
+    uint32_t hours;
+    enum ks_retention_direction direction; /* the same hours fit both */
+};
+/* What has expired by now stays gone, whatever the new retention. By mail: KS_INVALID (direction).
+ */
+enum ks_status ks_stream_set_retention(struct ks_engine *engine, uint64_t stream_number,
+    const struct ks_retention_spec *spec, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
+/* ACTIVE -> DELETING, but readable and restorable; purged keep_ms from now. A plain delete of such
+ * a stream purges it at once. */
+enum ks_status ks_stream_delete_later(struct ks_engine *engine, uint64_t stream_number,
+    uint64_t keep_ms, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
+/* Back to ACTIVE. */
+enum ks_status ks_stream_restore(struct ks_engine *engine, uint64_t stream_number,
+    struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
 
 enum ks_reshard_kind {
     KS_RESHARD_SPLIT, /* shard_index, the second child begins at new_hash_first */
@@ -128,9 +154,9 @@ struct ks_reshard_spec {
 
 /*
  * Splits and merges open shards (storage/reshard.h). The stream is UPDATING meanwhile; puts and
- * reads go on. By mail when it is done and the stream ACTIVE again, or earlier, with
- * admin->is_delayed, when it is certain to be done but has to wait (for a full journal).
- * Errors at once: KS_NOT_FOUND, KS_IN_USE (not ACTIVE), KS_NO_MEMORY, KS_POISONED,
+ * reads go on. By mail when it is done (admin->stream is ACTIVE again), or earlier when it is
+ * certain to be done but something has to be waited for (a full journal: admin->stream is still
+ * UPDATING). Errors at once: KS_NOT_FOUND, KS_IN_USE (not ACTIVE), KS_NO_MEMORY, KS_POISONED,
  * KS_STOPPING. By mail: those of ks_reshard_plan_make; KS_LIMIT (the account's shards);
  * KS_STORAGE_FULL; KS_POISONED.
  */

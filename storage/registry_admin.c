@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A purge that was begun: whether it became durable is looked at so much later. */
+#define PURGE_LOOK_MS 60000u
+
 /* A create or a delete between its call and its completion. */
 struct admin_work {
     struct ks_change change;
@@ -37,6 +40,10 @@ static void work_complete(struct admin_work *work, enum ks_status status,
     const struct ks_error *error, struct ks_stream *stream)
 {
     struct ks_admin *admin = work->admin;
+    if (!admin) { /* the compactor's: it looks again */
+        work_free(work);
+        return;
+    }
     admin->status = status;
     admin->error = *error;
     admin->stream = stream;
@@ -44,7 +51,7 @@ static void work_complete(struct admin_work *work, enum ks_status status,
     ks_mailbox_send(admin->home, &admin->mail);
 }
 
-static enum ks_status require_running(struct ks_engine *engine, struct ks_error *err)
+enum ks_status ks_registry_require_running(struct ks_engine *engine, struct ks_error *err)
 {
     if (ks_engine_is_poisoned(engine))
         return ks_fail(err, KS_POISONED, 0, "%s", ks_status_info(KS_POISONED)->text);
@@ -185,7 +192,7 @@ enum ks_status ks_stream_create(struct ks_engine *engine, const struct ks_stream
     struct ks_admin *admin, struct ks_error *err)
 {
     KS_ASSERT(spec->shard_count > 0 && strlen(spec->name) < sizeof admin->stream->name);
-    enum ks_status st = require_running(engine, err);
+    enum ks_status st = ks_registry_require_running(engine, err);
     if (st)
         return st;
     KS_CLEANUP(work_freep) struct admin_work *work = ks_zalloc(sizeof *work);
@@ -288,6 +295,8 @@ static void delete_done(
         ks_registry_give_turn_on(registry, &work->turn);
     } else {
         delete_publish(work);
+        if (!work->admin)
+            ks_engine_count(work->engine, KS_COUNT_STREAMS_PURGED, 1);
     }
     work_complete(work, status, error, NULL);
 }
@@ -300,6 +309,7 @@ static enum ks_status delete_announce(struct admin_work *work, struct ks_error *
     if (!work->stream || !work->tombstones)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot delete stream '%s'", work->restored->name);
     work->stream->status = KS_STREAM_DELETING;
+    work->stream->purge_unix_ms = 0;
     struct ks_stream *old = NULL;
     {
         KS_LOCK_SCOPE(&registry->mu);
@@ -338,10 +348,26 @@ static void delete_cancel(struct ks_turn *turn, enum ks_status status)
     work_complete(work, status, &error, NULL);
 }
 
+/* Consumes work, which knows its engine and admin. */
+static enum ks_status delete_begin(
+    struct admin_work *take_work, uint64_t number, enum ks_turn_wants wants)
+{
+    take_work->turn = (struct ks_turn){.stream_number = number,
+        .is_announced = true,
+        .wants = wants,
+        .start = delete_start,
+        .cancel = delete_cancel};
+    /* Gone by the time the call returns, perhaps. */
+    enum ks_status st = ks_registry_take_turn(take_work->engine->registry, &take_work->turn);
+    if (st)
+        work_free(take_work);
+    return st;
+}
+
 enum ks_status ks_stream_delete(
     struct ks_engine *engine, const char *name, struct ks_admin *admin, struct ks_error *err)
 {
-    enum ks_status st = require_running(engine, err);
+    enum ks_status st = ks_registry_require_running(engine, err);
     if (st)
         return st;
     struct ks_stream *stream = NULL;
@@ -349,20 +375,45 @@ enum ks_status ks_stream_delete(
         return ks_fail(err, KS_NOT_FOUND, 0, "stream '%s' not found", name);
     uint64_t number = stream->number;
     ks_stream_unref(stream);
-    KS_CLEANUP(work_freep) struct admin_work *work = ks_zalloc(sizeof *work);
+    struct admin_work *work = ks_zalloc(sizeof *work);
     if (!work)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot delete stream '%s'", name);
     work->engine = engine;
     work->admin = admin;
-    work->turn = (struct ks_turn){.stream_number = number,
-        .is_announced = true,
-        .start = delete_start,
-        .cancel = delete_cancel};
-    struct admin_work *taken = KS_TAKE(work); /* gone by the time the call returns, perhaps */
-    st = ks_registry_take_turn(engine->registry, &taken->turn);
+    st = delete_begin(work, number, KS_TURN_WANTS_EITHER);
     if (st == KS_OK)
         return KS_OK;
-    work = taken;
     return ks_fail(
         err, st, 0, st == KS_IN_USE ? "stream '%s' is not ACTIVE" : "stream '%s' not found", name);
+}
+
+/* When a stream that is kept has to be looked at next; 0: it is not there any more, or not kept. */
+static uint64_t kept_until(struct ks_engine *engine, uint64_t number, uint64_t later_unix_ms)
+{
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = NULL;
+    if (ks_registry_find_number(engine, number, &stream) || stream->status != KS_STREAM_DELETING)
+        return 0;
+    /* Without a time its purge or its restoring is under way. */
+    return stream->purge_unix_ms > 0 ? stream->purge_unix_ms : later_unix_ms;
+}
+
+enum ks_status ks_registry_purge(struct ks_engine *engine, uint64_t number, uint64_t now_unix_ms,
+    uint64_t *out_look_unix_ms, struct ks_error *err)
+{
+    uint64_t later_unix_ms = now_unix_ms + PURGE_LOOK_MS;
+    *out_look_unix_ms = later_unix_ms;
+    enum ks_status st = ks_registry_require_running(engine, err);
+    if (st)
+        return st;
+    uint64_t until = kept_until(engine, number, later_unix_ms);
+    if (until == 0 || until > now_unix_ms) {
+        *out_look_unix_ms = until;
+        return KS_OK;
+    }
+    struct admin_work *work = ks_zalloc(sizeof *work);
+    if (!work)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot purge a stream");
+    work->engine = engine;
+    st = delete_begin(work, number, KS_TURN_WANTS_KEPT);
+    return st == KS_IN_USE || st == KS_NOT_FOUND ? KS_OK : st;
 }

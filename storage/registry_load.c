@@ -83,7 +83,7 @@ static enum ks_status load_shard_row(
         return KS_OK;
     }
     /* A closed one is OPEN too until the journal has been replayed: ks_registry_settle_ends. */
-    if (!ks_u64_map_reserve(&registry->logs, registry->logs_expected + 1))
+    if (!ks_u64_map_reserve(&registry->logs, 1))
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot load the shards");
     ks_u64_map_put(&registry->logs, row->log_id, ks_log_ref(shard->log));
     return KS_OK;
@@ -141,11 +141,15 @@ static enum ks_status stream_from_row(
     struct ks_registry *registry = load->registry;
     struct ks_stream *stream = load->stream;
     stream->number = row->stream_number;
-    stream->status = row->status == KS_STREAM_UPDATING ? KS_STREAM_UPDATING : KS_STREAM_ACTIVE;
+    stream->status = row->status == KS_STREAM_UPDATING ? KS_STREAM_UPDATING
+                     : row->has_purge_unix_ms          ? KS_STREAM_DELETING
+                                                       : KS_STREAM_ACTIVE;
+    stream->purge_unix_ms = row->has_purge_unix_ms ? row->purge_unix_ms : 0;
     stream->mode =
         row->stream_mode == KS_STREAM_ON_DEMAND ? KS_STREAM_ON_DEMAND : KS_STREAM_PROVISIONED;
     stream->created_unix_ms = row->created_unix_ms;
     stream->retention_hours = row->retention_hours;
+    stream->retention_floor_unix_ms = row->retention_floor_unix_ms;
     stream->record_bytes_max = row->record_bytes_max;
     stream->routing_epoch = row->routing_epoch;
     stream->ack = row->ack == KS_ACK_MEMORY ? KS_ACK_MEMORY : KS_ACK_DURABLE;

@@ -22,11 +22,17 @@ struct ks_registry_entry {
  * which nobody else replaces meanwhile, and gives the turn on. Memory of whoever changes, until it
  * has given the turn on or cancel has run.
  */
+enum ks_turn_wants {
+    KS_TURN_WANTS_ACTIVE,
+    KS_TURN_WANTS_KEPT, /* deleted, but restorable */
+    KS_TURN_WANTS_EITHER,
+};
 struct ks_turn {
     struct ks_list link;
     uint64_t stream_number;
     /* Users see it as UPDATING or DELETING: beside one of these another is refused, not queued. */
     bool is_announced;
+    enum ks_turn_wants wants; /* announced ones: of the stream's status */
     /* Without locks, on the thread that takes the turn or that gives it on. stream: referenced for
      * the callee. */
     void (*start)(struct ks_turn *turn, struct ks_stream *stream);
@@ -79,8 +85,8 @@ struct ks_stream *ks_registry_remove(
 struct ks_stream *ks_registry_publish(struct ks_registry *registry, struct ks_stream *stream);
 bool ks_registry_reserve_tombstones(struct ks_registry *registry, size_t more) KS_MUST_USE;
 
-/* Errors: KS_NOT_FOUND; KS_IN_USE (CREATING; or announced, and it is not ACTIVE or about not to
- * be). KS_OK: start or cancel runs once, maybe before this returns. */
+/* Errors: KS_NOT_FOUND; KS_IN_USE (CREATING; or announced, and its status does not fit or is about
+ * to change). KS_OK: start or cancel runs once, maybe before this returns. */
 enum ks_status ks_registry_take_turn(
     struct ks_registry *registry, struct ks_turn *turn) KS_MUST_USE;
 /* At the start: the stream was found in the middle of this change. */
@@ -97,6 +103,12 @@ struct ks_stream *ks_stream_new(uint32_t shard_count);
 struct ks_stream *ks_stream_copy(const struct ks_stream *from, uint32_t more_shards);
 /* Sorts the open shards by hash range. False: they do not tile (load: damage). */
 bool ks_stream_route_init(struct ks_stream *stream) KS_MUST_USE;
+
+/* Errors: KS_POISONED, KS_STOPPING. */
+enum ks_status ks_registry_require_running(
+    struct ks_engine *engine, struct ks_error *err) KS_MUST_USE;
+/* The retention of the snapshot counts for its logs from now on. */
+void ks_stream_apply_retention(const struct ks_stream *stream);
 
 /* ---- rows, and what changes have in common (registry_rows.c) ---- */
 

@@ -23,6 +23,9 @@ enum ks_status ks_stream_row_put(
     row.stream_mode = (uint32_t)stream->mode;
     row.next_shard_index = stream->next_shard_index;
     row.ack = (uint32_t)stream->ack;
+    row.retention_floor_unix_ms = stream->retention_floor_unix_ms;
+    row.has_purge_unix_ms = stream->purge_unix_ms > 0;
+    row.purge_unix_ms = stream->purge_unix_ms;
     row.stream_number = stream->number;
     struct ks_catalog_key key;
     return ks_catalog_put(
@@ -79,9 +82,21 @@ enum ks_status ks_shard_make_log(struct ks_engine *engine, const struct ks_strea
     memcpy(identity.stream_id, stream->id, sizeof identity.stream_id);
     memcpy(identity.stream_name, stream->name, sizeof identity.stream_name);
     enum ks_status st = ks_log_create(engine, log_id, &identity, &shard->log, err);
-    if (!st)
-        shard->log->routing_epoch = stream->routing_epoch;
-    return st;
+    if (st)
+        return st;
+    const struct ks_log_retention retention = {
+        .hours = stream->retention_hours, .floor_unix_ms = stream->retention_floor_unix_ms};
+    ks_log_set_retention(shard->log, &retention);
+    shard->log->routing_epoch = stream->routing_epoch;
+    return KS_OK;
+}
+
+void ks_stream_apply_retention(const struct ks_stream *stream)
+{
+    const struct ks_log_retention retention = {
+        .hours = stream->retention_hours, .floor_unix_ms = stream->retention_floor_unix_ms};
+    for (uint32_t i = 0; i < stream->shard_count; i++)
+        ks_log_set_retention(stream->shards[i].log, &retention);
 }
 
 /* ---- the end of a log ---- */
@@ -164,6 +179,7 @@ void ks_log_bury(struct ks_log *log)
         log->segments = (struct ks_segment_list){.items = NULL};
         for (uint32_t i = 0; i < segments.count; i++)
             ks_segment_retire(segments.items[i]);
+        ks_retention_note_at(log->engine->retention, log, UINT64_MAX);
     }
     ks_segment_list_fini(&segments);
     if (log->engine->journal)

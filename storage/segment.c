@@ -45,10 +45,24 @@ static void segment_forget_map(struct ks_segment *segment)
     cache->count--;
 }
 
+uint64_t ks_segment_disk_bytes(const struct ks_segment *segment)
+{
+    return segment->state == KS_SEGMENT_ACTIVE ? segment->readable_bytes : segment->file_bytes;
+}
+
 void ks_segment_retire(struct ks_segment *segment)
 {
     KS_ASSERT(segment->state != KS_SEGMENT_RETIRED);
+    uint64_t bytes = ks_segment_disk_bytes(segment);
     segment->state = KS_SEGMENT_RETIRED;
+    struct ks_engine *engine = segment->engine;
+    ks_engine_count(engine, KS_COUNT_SEGMENTS_RETIRED, 1);
+    ks_engine_count(engine, KS_COUNT_BYTES_RETIRED, bytes);
+    ks_engine_count(
+        engine, KS_COUNT_RECORDS_RETIRED, segment->last_sequence - segment->first_sequence + 1);
+    ks_engine_count(engine, KS_COUNT_SEGMENTS_HELD, 1);
+    ks_engine_count(engine, KS_COUNT_BYTES_HELD, bytes);
+    segment->held_bytes = bytes;
 #ifdef KS_PLANTED_BUG_RECYCLE_WHILE_PINNED
     ks_files_give_back(segment->engine->files, segment->file_id, segment->generation);
 #endif
@@ -65,6 +79,8 @@ void ks_segment_unref(struct ks_segment *segment)
         ks_io_unmap(engine->options.io, segment->map, segment->map_bytes);
     }
     if (segment->state == KS_SEGMENT_RETIRED) {
+        atomic_fetch_sub(&engine->counters[KS_COUNT_SEGMENTS_HELD], 1);
+        atomic_fetch_sub(&engine->counters[KS_COUNT_BYTES_HELD], segment->held_bytes);
         if (engine->index)
             ks_index_forget(engine->index, segment->file_id, segment->generation);
 #ifndef KS_PLANTED_BUG_RECYCLE_WHILE_PINNED
@@ -292,9 +308,11 @@ void ks_segment_unpin_map(struct ks_segment *segment)
 
 void ks_segment_hint(struct ks_segment *segment, const struct ks_index_entry *entry)
 {
+    uint64_t now_ns = ks_max_u64(1, ks_clock_mono_ns(segment->engine->options.clock));
     KS_LOCK_SCOPE(&segment->mu);
     segment->hints[segment->hint_next] = *entry;
     segment->hint_next = (segment->hint_next + 1) % KS_SEGMENT_HINTS;
+    segment->read_mono_ns = now_ns;
 }
 
 bool ks_segment_recall(

@@ -45,9 +45,10 @@ struct ks_segment {
                                        included; no footer */
     uint64_t allocated_bytes;       /* [flusher] */
     uint64_t file_bytes;            /* [log mutex] sealed: the whole file, footer included */
-    uint32_t batch_count;           /* [log mutex] */
-    struct ks_index_entry *sparse;  /* [log mutex] active only: an entry about every
-                                       index_interval_bytes; may be NULL after a start */
+    uint64_t held_bytes;  /* [log mutex] retired: what it takes on disk until it is let go */
+    uint32_t batch_count; /* [log mutex] */
+    struct ks_index_entry *sparse; /* [log mutex] active only: an entry about every
+                                      index_interval_bytes; may be NULL after a start */
     uint32_t sparse_count;
     uint32_t sparse_capacity;
 
@@ -65,6 +66,7 @@ struct ks_segment {
     struct ks_index_entry
         hints[KS_SEGMENT_HINTS]; /* [mu] where recent reads ended: the next one goes on there */
     uint32_t hint_next;          /* [mu] */
+    uint64_t read_mono_ns;       /* [mu] when the last read ended in it; 0 = never */
 };
 
 /* Which segments are mapped, least recently used first. */
@@ -111,6 +113,8 @@ struct ks_segment_list {
 /* One reference for the caller; everything else is zero. NULL: no memory. */
 struct ks_segment *ks_segment_create(struct ks_engine *engine, uint64_t file_id,
     uint64_t generation, uint64_t log_id, uint64_t first_sequence) KS_MUST_USE;
+/* What it takes on disk, but for what is allocated ahead; log mutex held. */
+uint64_t ks_segment_disk_bytes(const struct ks_segment *segment);
 /* The RETIRED row is durable: with the last reference the file is unmapped and given back (log
  * mutex held). */
 void ks_segment_retire(struct ks_segment *segment);

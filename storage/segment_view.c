@@ -15,6 +15,8 @@ enum ks_status ks_segment_view_init(struct ks_segment_view *view, struct ks_log 
     view->first_sequence = segment->first_sequence;
     view->last_sequence = ks_min_u64(segment->last_sequence, durable_sequence);
     view->file_bytes = segment->file_bytes;
+    view->segment_first_arrival_unix_ms = segment->first_arrival_unix_ms;
+    view->segment_last_arrival_unix_ms = segment->last_arrival_unix_ms;
     view->walk.segment = segment;
     view->walk.end_bytes = segment->readable_bytes;
     if (segment->sparse_count == 0)
@@ -62,13 +64,18 @@ enum ks_status ks_segment_read_footer(struct ks_segment *segment, uint64_t file_
 {
     KS_CLEANUP(ks_file_closep) struct ks_file *file = NULL;
     enum ks_status st = ks_segment_open_file(segment, KS_OPEN_READ, &file, err);
-    if (st)
-        return st;
+    return st ? st : ks_segment_read_footer_from(segment, file, file_bytes, out_footer, err);
+}
+
+enum ks_status ks_segment_read_footer_from(const struct ks_segment *segment, struct ks_file *file,
+    uint64_t file_bytes, struct ks_footer *out_footer, struct ks_error *err)
+{
     uint8_t last[4];
     uint64_t footer_bytes = 0;
     if (file_bytes < KS_SEGMENT_HEADER_BYTES + sizeof last)
         return ks_fail(err, KS_CORRUPT, 0, "segment '%s' has no footer", file->path);
-    st = ks_file_read_exactly(file, last, sizeof last, file_bytes - sizeof last, err);
+    enum ks_status st =
+        ks_file_read_exactly(file, last, sizeof last, file_bytes - sizeof last, err);
     if (st)
         return st;
     if (ks_footer_length(ks_view_of(last, sizeof last), &footer_bytes) ||
@@ -185,7 +192,8 @@ enum ks_status ks_segment_view_at(struct ks_segment_view *view, uint64_t offset,
         return damage_bounds(view, offset, sequence, out_found, err);
     if (st)
         return st;
-    *out_found = (struct ks_found){.offset = offset,
+    *out_found = (struct ks_found){.is_lost = header.kind == KS_BATCH_DAMAGED,
+        .offset = offset,
         .sequence = sequence,
         .next_sequence = sequence + header.record_count,
         .next_offset = offset + bytes,
@@ -421,4 +429,44 @@ enum ks_status ks_segment_view_find_time(struct ks_segment_view *view, uint64_t 
         sequence = out_found->next_sequence;
     }
     return KS_END;
+}
+
+enum ks_status ks_segment_view_find_edge(
+    struct ks_segment_view *view, struct ks_log_edge *out_edge, struct ks_error *err)
+{
+    struct ks_index_entry start;
+    enum ks_status st = start_by_time(view, view->horizon, &start, err);
+    if (st)
+        return st;
+    struct ks_log_edge edge = {
+        .sequence = start.sequence, .arrival_unix_ms = view->segment_first_arrival_unix_ms};
+    bool is_damage_between = false;
+    bool is_found = false;
+    uint64_t offset = start.offset;
+    uint64_t sequence = start.sequence;
+    while (sequence <= view->last_sequence) {
+        struct ks_found found;
+        st = ks_segment_view_at(view, offset, sequence, &found, err);
+        if (st)
+            return st;
+        offset = found.next_offset;
+        sequence = found.next_sequence;
+        if (found.is_damaged || found.is_lost) {
+            is_damage_between = true;
+            continue;
+        }
+        is_found = found.arrival_unix_ms >= view->horizon;
+        if (is_found && !is_damage_between)
+            edge.arrival_unix_ms = found.arrival_unix_ms;
+        if (is_found)
+            break;
+        is_damage_between = false;
+        edge = (struct ks_log_edge){
+            .sequence = found.next_sequence, .arrival_unix_ms = found.arrival_unix_ms};
+    }
+    /* Behind the last record stands the close batch. */
+    if (!is_found && !is_damage_between)
+        edge.arrival_unix_ms = ks_max_u64(edge.arrival_unix_ms, view->segment_last_arrival_unix_ms);
+    *out_edge = edge;
+    return KS_OK;
 }

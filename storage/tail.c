@@ -252,3 +252,65 @@ uint32_t ks_tail_collect(struct ks_tail *tail, uint64_t after_sequence, uint64_t
     }
     return count;
 }
+
+/* The header at offset and where the next batch begins. Our own bytes, as above. */
+static uint32_t chunk_header_at(
+    const struct ks_tail_chunk *chunk, uint32_t offset, struct ks_batch_header *out_header)
+{
+    size_t bytes = 0;
+    struct ks_view rest = ks_view_of(chunk->data + offset, chunk->used_bytes - offset);
+    KS_ASSERT(ks_batch_decode_prefix(rest, out_header, &bytes) == KS_OK);
+    return offset + (uint32_t)bytes;
+}
+
+/* Where a walk through the chunk must begin to meet the first batch of that time: the last mark
+ * before it that knows its time, or the start. */
+static uint32_t chunk_before_arrival(
+    const struct ks_tail_chunk *chunk, const struct ks_tail_query *query)
+{
+    struct ks_batch_header header;
+    uint32_t low = 0;
+    uint32_t high = chunk->mark_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        chunk_header_at(chunk, chunk->marks[middle].offset, &header);
+        if (header.first_sequence <= query->last_sequence &&
+            header.arrival_unix_ms < query->unix_ms)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low > 0; low--) {
+        chunk_header_at(chunk, chunk->marks[low - 1].offset, &header);
+        if (header.kind != KS_BATCH_DAMAGED)
+            return chunk->marks[low - 1].offset;
+    }
+    return 0;
+}
+
+bool ks_tail_find_arrival(
+    const struct ks_tail *tail, const struct ks_tail_query *query, struct ks_tail_arrival *out)
+{
+    bool is_found = false; /* damaged ones, so far */
+    KS_LIST_FOR_EACH(node, &tail->chunks)
+    {
+        const struct ks_tail_chunk *chunk = chunk_of(node);
+        for (uint32_t at = chunk_before_arrival(chunk, query); at < chunk->used_bytes;) {
+            struct ks_batch_header header;
+            at = chunk_header_at(chunk, at, &header);
+            if (header.first_sequence > query->last_sequence)
+                return is_found;
+            bool is_damaged = header.kind == KS_BATCH_DAMAGED;
+            bool is_late = header.arrival_unix_ms >= query->unix_ms;
+            if (!is_found && (is_late || (is_damaged && query->with_damage))) {
+                out->first_sequence = header.first_sequence;
+                out->arrival_unix_ms = header.arrival_unix_ms;
+                is_found = true;
+            }
+            if (is_late)
+                return true;
+            is_found = is_found && is_damaged;
+        }
+    }
+    return is_found;
+}

@@ -92,4 +92,21 @@ struct ks_tail_extent {
 uint32_t ks_tail_collect(struct ks_tail *tail, uint64_t after_sequence, uint64_t last_sequence,
     uint64_t bytes_max, struct ks_tail_extent *extents, uint32_t count_max);
 
+/*
+ * The first batch that begins at or below last_sequence and arrived at unix_ms or later; arrivals
+ * never go back. with_damage: damaged batches right before it, whose arrival nobody knows, belong
+ * to it. False: there is none.
+ */
+struct ks_tail_arrival {
+    uint64_t first_sequence;
+    uint64_t arrival_unix_ms; /* a lower bound, for a damaged one */
+};
+struct ks_tail_query {
+    uint64_t unix_ms;
+    uint64_t last_sequence;
+    bool with_damage;
+};
+bool ks_tail_find_arrival(const struct ks_tail *tail, const struct ks_tail_query *query,
+    struct ks_tail_arrival *out) KS_MUST_USE;
+
 #endif

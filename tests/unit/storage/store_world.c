@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/map_copy.h"
+#include "storage/retention.h"
 #include "tests/unit/ks_check.h"
 
 #include <stdio.h>
@@ -17,6 +18,7 @@ static void count_event(
         fprintf(stderr, "%d %s %s\n", (int)level, name, fields);
     world->damage_events +=
         strcmp(name, "read.damaged") == 0 || strcmp(name, "segment.damaged") == 0;
+    world->scrub_events += strcmp(name, "scrub.damaged") == 0;
     world->dropped_events += strcmp(name, "index.dropped") == 0;
 }
 
@@ -218,6 +220,52 @@ enum ks_status world_remove_shard(struct world *world, const char *name, uint32_
         .world = world, .admin = {.mail = {.deliver = admin_delivered}, .home = &world->box}};
     return admin_finish(world,
         ks_shard_remove(world->engine, stream_number(world, name), shard, &waiting.admin, NULL));
+}
+
+static struct ks_admin *world_admin(struct world *world)
+{
+    static struct waiting_admin waiting;
+    waiting = (struct waiting_admin){
+        .world = world, .admin = {.mail = {.deliver = admin_delivered}, .home = &world->box}};
+    return &waiting.admin;
+}
+
+enum ks_status world_change_retention(
+    struct world *world, const char *name, const struct ks_retention_spec *spec)
+{
+    uint64_t number = stream_number(world, name);
+    return admin_finish(
+        world, ks_stream_set_retention(world->engine, number, spec, world_admin(world), NULL));
+}
+
+enum ks_status world_set_retention(struct world *world, const char *name, uint32_t hours)
+{
+    const struct ks_retention_spec spec = {.hours = hours};
+    return world_change_retention(world, name, &spec);
+}
+
+enum ks_status world_delete_later(struct world *world, const char *name, uint64_t keep_ms)
+{
+    uint64_t number = stream_number(world, name);
+    return admin_finish(
+        world, ks_stream_delete_later(world->engine, number, keep_ms, world_admin(world), NULL));
+}
+
+enum ks_status world_restore(struct world *world, const char *name)
+{
+    uint64_t number = stream_number(world, name);
+    return admin_finish(world, ks_stream_restore(world->engine, number, world_admin(world), NULL));
+}
+
+enum ks_status world_compact(struct world *world)
+{
+    return admin_finish(world, ks_compact_now(world->engine, world_admin(world), NULL));
+}
+
+enum ks_stream_status world_status(struct world *world, const char *name)
+{
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = world_stream(world, name);
+    return stream->status;
 }
 
 struct ks_log *world_log(struct world *world, const char *name, uint32_t shard)

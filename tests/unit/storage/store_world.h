@@ -22,6 +22,7 @@ struct world {
     bool has_no_index;       /* set before world_open */
     unsigned damage_events;  /* read.damaged and segment.damaged */
     unsigned dropped_events; /* index.dropped */
+    unsigned scrub_events;   /* scrub.damaged */
     enum ks_status admin_status;
     struct ks_stream *created;
 };
@@ -45,6 +46,15 @@ enum ks_status world_merge(struct world *world, const char *name, uint32_t left,
 enum ks_status world_remove_shard(struct world *world, const char *name, uint32_t shard);
 /* A snapshot; referenced. */
 struct ks_stream *world_stream(struct world *world, const char *name);
+enum ks_status world_change_retention(
+    struct world *world, const char *name, const struct ks_retention_spec *spec);
+enum ks_status world_set_retention(struct world *world, const char *name, uint32_t hours);
+enum ks_status world_delete_later(struct world *world, const char *name, uint64_t keep_ms);
+enum ks_status world_restore(struct world *world, const char *name);
+/* A pass of the compactor, to its end. */
+enum ks_status world_compact(struct world *world);
+/* Of a stream that is there. */
+enum ks_stream_status world_status(struct world *world, const char *name);
 struct ks_log *world_log(
     struct world *world, const char *name, uint32_t shard); /* lives as long as the stream */
 /* One batch of count records whose data says their sequence; durable after the next pump. */

@@ -1,4 +1,5 @@
 #include "base/alloc.h"
+#include "base/prng.h"
 #include "storage/tail.h"
 #include "tests/unit/ks_check.h"
 
@@ -173,6 +174,67 @@ START_TEST(tail_bytes_count_what_is_not_flushed)
 }
 END_TEST
 
+/* A batch of one record whose bytes nobody looks at, or of one lost record. */
+static void put_at(uint64_t sequence, uint64_t arrival_unix_ms, bool is_lost)
+{
+    struct ks_batch_header h = {.log_id = 7,
+        .first_sequence = sequence,
+        .arrival_unix_ms = arrival_unix_ms,
+        .record_count = 1,
+        .records_bytes = is_lost ? 0 : 60,
+        .kind = is_lost ? KS_BATCH_DAMAGED : KS_BATCH_DATA};
+    uint32_t bytes = (uint32_t)ks_batch_stored_bytes(&h);
+    ck_assert_int_eq(ks_tail_reserve(&tail, bytes, false), KS_OK);
+    struct ks_tail_chunk *chunk;
+    uint32_t offset;
+    uint8_t *to = ks_tail_append(&tail, bytes, sequence, sequence, &chunk, &offset);
+    size_t prefix = ks_batch_encode_prefix(&h, to);
+    memset(to + prefix, 0, bytes - prefix);
+    ks_tail_chunk_unref(chunk);
+}
+
+/* Against a walk over all of them, lost records included. */
+START_TEST(tail_finds_the_first_batch_of_a_time)
+{
+    enum { COUNT = 900 };
+    static uint64_t arrivals[COUNT];
+    static bool is_lost[COUNT];
+    setup_tail(1 << 20, 16384);
+    struct ks_prng prng;
+    ks_prng_seed(&prng, (uint64_t)_i + 1);
+    uint64_t arrival = 1000;
+    for (uint64_t i = 0; i < COUNT; i++) {
+        is_lost[i] = ks_prng_chance(&prng, 1, 5);
+        if (!is_lost[i] && ks_prng_chance(&prng, 1, 3))
+            arrival += ks_prng_below(&prng, 4);
+        arrivals[i] = arrival;
+        put_at(i + 1, arrival, is_lost[i]);
+    }
+    for (uint64_t unix_ms = 998; unix_ms < arrival + 3; unix_ms++) {
+        for (int with_damage = 0; with_damage < 2; with_damage++) {
+            uint64_t last = 1 + ks_prng_below(&prng, COUNT);
+            uint64_t expected = 0;
+            for (uint64_t i = 0; i < last; i++) {
+                bool is_early = arrivals[i] < unix_ms;
+                if (is_early && (!is_lost[i] || !with_damage))
+                    expected = 0;
+                else if (expected == 0)
+                    expected = i + 1;
+                if (!is_early)
+                    break;
+            }
+            const struct ks_tail_query query = {
+                .unix_ms = unix_ms, .last_sequence = last, .with_damage = with_damage};
+            struct ks_tail_arrival found = {.first_sequence = 0};
+            bool is_found = ks_tail_find_arrival(&tail, &query, &found);
+            ck_assert_uint_eq(is_found ? found.first_sequence : 0, expected);
+            ck_assert(!is_found || found.arrival_unix_ms == arrivals[expected - 1]);
+        }
+    }
+    ks_tail_fini(&tail);
+}
+END_TEST
+
 KS_SUITE("storage/tail")
 {
     KS_TEST(tail_charges_its_budget_and_gives_it_back);
@@ -182,4 +244,5 @@ KS_SUITE("storage/tail")
     KS_TEST(tail_collect_stops_at_a_batch_boundary_within_bytes_max);
     KS_TEST(tail_collect_from_inside_a_batch_gives_that_batch);
     KS_TEST(tail_bytes_count_what_is_not_flushed);
+    KS_TEST_LOOP(tail_finds_the_first_batch_of_a_time, 3);
 }

@@ -1,0 +1,372 @@
+/*
+ * The scrubber: reads sealed segments over again, past the page cache, a slice at a time, and
+ * compares every batch with the footer and with its checksums. What it finds it tells
+ * (scrub.damaged) and counts; nothing is changed: readers are told of damage when they come to it
+ * (segment_view.c).
+ *
+ * A pass goes through all logs by id and through each log's segments by sequence. A segment that is
+ * retired under way is left at the next slice.
+ */
+#include "base/alloc.h"
+#include "storage/flush_priv.h"
+#include "storage/read_priv.h"
+#include "storage/retention_priv.h"
+
+#include <stdlib.h>
+
+#define SLICE_BYTES (1u << 20)
+/* Nothing was sealed when a pass began, or the broker has just started. */
+#define FIRST_PASS_MS 3600000u
+
+struct ks_scrub {
+    struct ks_engine *engine;
+    uint64_t *log_ids; /* of the pass */
+    size_t log_count;
+    size_t log_at;
+    size_t log_capacity;
+    struct ks_log *log;         /* referenced; NULL: the next one is due */
+    uint64_t log_sequence;      /* the segments up to here are done */
+    struct ks_segment *segment; /* referenced */
+    struct ks_file *file;
+    struct ks_footer footer;
+    uint32_t batch; /* of the footer, as all that follows */
+    uint64_t offset;
+    uint64_t sequence;
+    uint64_t damaged_batches; /* of the segment */
+    uint64_t damaged_records;
+    uint64_t damaged_from;
+    int64_t budget_bytes; /* below zero after a large batch */
+    uint64_t budget_mono_ns;
+    uint64_t pass_mono_ns; /* when the next one begins; 0: one is under way */
+    _Atomic uint64_t segments, bytes, bad_segments, bad_batches, bad_records, passes, last_unix_ms,
+        next_unix_ms;
+};
+
+/* ---- when ---- */
+
+static uint64_t scrub_now(const struct ks_scrub *scrub)
+{
+    return ks_clock_mono_ns(scrub->engine->options.clock);
+}
+
+static void pass_schedule(struct ks_scrub *scrub, uint64_t in_ms)
+{
+    scrub->pass_mono_ns = scrub_now(scrub) + in_ms * 1000000;
+    atomic_store(&scrub->next_unix_ms, ks_clock_unix_ms(scrub->engine->options.clock) + in_ms);
+}
+
+static void note_log(void *arg, struct ks_log *log)
+{
+    struct ks_scrub *scrub = arg;
+    {
+        KS_LOCK_SCOPE(&log->mu);
+        if (log->segments.count == 0 || log->segments.items[0]->state != KS_SEGMENT_SEALED)
+            return;
+    }
+    if (scrub->log_count == scrub->log_capacity) {
+        size_t capacity = scrub->log_capacity ? 2 * scrub->log_capacity : 64;
+        uint64_t *grown = ks_realloc(scrub->log_ids, capacity * sizeof *grown);
+        if (!grown)
+            return; /* the next pass may have more memory */
+        scrub->log_ids = grown;
+        scrub->log_capacity = capacity;
+    }
+    scrub->log_ids[scrub->log_count++] = ks_log_id(log);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a;
+    uint64_t right = *(const uint64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+/* False: there is nothing to read over. */
+static bool pass_begin(struct ks_scrub *scrub)
+{
+    scrub->log_count = 0;
+    scrub->log_at = 0;
+    ks_registry_each_log(scrub->engine->registry, note_log, scrub);
+    if (scrub->log_count == 0) {
+        pass_schedule(
+            scrub, ks_min_u64(FIRST_PASS_MS, scrub->engine->options.limits.scrub_interval_ms));
+        return false;
+    }
+    qsort(scrub->log_ids, scrub->log_count, sizeof *scrub->log_ids, by_id);
+    scrub->pass_mono_ns = 0;
+    atomic_store(&scrub->next_unix_ms, 0);
+    return true;
+}
+
+static void pass_end(struct ks_scrub *scrub)
+{
+    ks_free(KS_TAKE(scrub->log_ids));
+    scrub->log_capacity = 0;
+    scrub->log_count = 0;
+    atomic_fetch_add(&scrub->passes, 1);
+    atomic_store(&scrub->last_unix_ms, ks_clock_unix_ms(scrub->engine->options.clock));
+    pass_schedule(scrub, scrub->engine->options.limits.scrub_interval_ms);
+    ks_emit(scrub->engine->options.events, KS_LEVEL_INFO, "scrub.pass",
+        "segments=%llu bytes=%llu damaged_segments=%llu",
+        (unsigned long long)atomic_load(&scrub->segments),
+        (unsigned long long)atomic_load(&scrub->bytes),
+        (unsigned long long)atomic_load(&scrub->bad_segments));
+}
+
+static uint64_t ms_until(uint64_t ns)
+{
+    return ns / 1000000 + 1;
+}
+
+bool ks_scrub_is_due(struct ks_scrub *scrub, uint64_t *out_wait_ms)
+{
+    const struct ks_engine_limits *limits = &scrub->engine->options.limits;
+    *out_wait_ms = 0;
+    if (limits->scrub_interval_ms == 0 || limits->scrub_bytes_per_s == 0)
+        return false;
+    uint64_t now = scrub_now(scrub);
+    if (scrub->pass_mono_ns > now) {
+        *out_wait_ms = ms_until(scrub->pass_mono_ns - now);
+        return false;
+    }
+    if (scrub->pass_mono_ns > 0 && !pass_begin(scrub)) {
+        *out_wait_ms = ms_until(scrub->pass_mono_ns - now);
+        return false;
+    }
+    uint64_t since_ns = ks_min_u64(now - scrub->budget_mono_ns, 60000000000ULL);
+    int64_t more = (int64_t)(since_ns / 1000 * limits->scrub_bytes_per_s / 1000000);
+    if (more > 0) {
+        scrub->budget_bytes = KS_MIN(scrub->budget_bytes + more, (int64_t)SLICE_BYTES);
+        scrub->budget_mono_ns = now;
+    }
+    if (scrub->budget_bytes >= SLICE_BYTES)
+        return true;
+    uint64_t lacking = (uint64_t)((int64_t)SLICE_BYTES - scrub->budget_bytes);
+    *out_wait_ms = lacking * 1000 / limits->scrub_bytes_per_s + 1;
+    return false;
+}
+
+/* ---- one segment ---- */
+
+static void segment_leave(struct ks_scrub *scrub)
+{
+    ks_file_close(KS_TAKE(scrub->file));
+    ks_footer_fini(&scrub->footer);
+    scrub->footer = (struct ks_footer){.batches = NULL};
+    ks_segment_unref(KS_TAKE(scrub->segment));
+}
+
+static void segment_tell(struct ks_scrub *scrub)
+{
+    const struct ks_segment *segment = scrub->segment;
+    atomic_fetch_add(&scrub->segments, 1);
+    if (scrub->damaged_batches == 0)
+        return;
+    atomic_fetch_add(&scrub->bad_segments, 1);
+    atomic_fetch_add(&scrub->bad_batches, scrub->damaged_batches);
+    atomic_fetch_add(&scrub->bad_records, scrub->damaged_records);
+    ks_emit(scrub->engine->options.events, KS_LEVEL_ERROR, "scrub.damaged",
+        "file=%016llx log=%llu batches=%llu records=%llu from_sequence=%llu",
+        (unsigned long long)segment->file_id, (unsigned long long)segment->log_id,
+        (unsigned long long)scrub->damaged_batches, (unsigned long long)scrub->damaged_records,
+        (unsigned long long)scrub->damaged_from);
+}
+
+static void note_damage(struct ks_scrub *scrub, uint64_t records)
+{
+    if (scrub->damaged_batches++ == 0)
+        scrub->damaged_from = scrub->sequence;
+    scrub->damaged_records += records;
+}
+
+/* The header as it is on disk now. */
+static bool header_is_right(const struct ks_segment *segment, struct ks_file *file)
+{
+    KS_AUTO_FREE uint8_t *bytes = ks_malloc(KS_SEGMENT_HEADER_BYTES);
+    struct ks_segment_header header;
+    return bytes && ks_file_read_exactly(file, bytes, KS_SEGMENT_HEADER_BYTES, 0, NULL) == KS_OK &&
+           ks_segment_header_decode(ks_view_of(bytes, KS_SEGMENT_HEADER_BYTES), &header, NULL) ==
+               KS_OK &&
+           header.file_id == segment->file_id && header.generation == segment->generation &&
+           header.log_id == segment->log_id && header.first_sequence == segment->first_sequence;
+}
+
+/* A footer that cannot be read is damage by itself; a walk then says what there is. */
+static enum ks_status footer_get(struct ks_scrub *scrub)
+{
+    struct ks_segment *segment = scrub->segment;
+    enum ks_status st = ks_segment_read_footer_from(
+        segment, scrub->file, segment->file_bytes, &scrub->footer, NULL);
+    if (st != KS_CORRUPT && st != KS_IO)
+        return st;
+    note_damage(scrub, 0);
+    return ks_segment_build_footer(segment, scrub->file, NULL, 0, &scrub->footer, NULL);
+}
+
+/* False: it has been dealt with, or there is no memory for it now. */
+static bool segment_open(struct ks_scrub *scrub, struct ks_segment *take_segment)
+{
+    struct ks_segment *segment = take_segment;
+    char path[KS_FILE_PATH_BYTES];
+    scrub->segment = segment;
+    scrub->damaged_batches = 0;
+    scrub->damaged_records = 0;
+    scrub->batch = 0;
+    scrub->offset = KS_SEGMENT_HEADER_BYTES;
+    scrub->sequence = segment->first_sequence;
+    ks_files_path(segment->file_id, path);
+    scrub->budget_bytes -= KS_SEGMENT_HEADER_BYTES;
+    enum ks_status st = ks_io_open(
+        scrub->engine->options.io, path, KS_OPEN_READ | KS_OPEN_DIRECT, &scrub->file, NULL);
+    if (st == KS_NOT_FOUND || (!st && !header_is_right(segment, scrub->file))) {
+        note_damage(scrub, segment->last_sequence - segment->first_sequence + 1);
+        segment_tell(scrub);
+        segment_leave(scrub);
+        return false;
+    }
+    if (!st)
+        st = footer_get(scrub);
+    if (!st)
+        return true;
+    segment_leave(scrub);
+    return false;
+}
+
+static bool batch_is_right(const struct ks_scrub *scrub, const struct ks_footer_batch *told)
+{
+    KS_AUTO_FREE uint8_t *bytes = ks_malloc(told->bytes);
+    if (!bytes)
+        return true; /* not looked at */
+    struct ks_batch_view batch;
+    return ks_file_read_exactly(scrub->file, bytes, told->bytes, scrub->offset, NULL) == KS_OK &&
+           ks_batch_decode(ks_view_of(bytes, told->bytes), &batch) == KS_OK &&
+           batch.stored_bytes == told->bytes && batch.header.log_id == scrub->segment->log_id &&
+           batch.header.first_sequence == scrub->sequence &&
+           batch.header.record_count == told->record_count &&
+           (batch.header.kind == KS_BATCH_DAMAGED || ks_batch_verify(&batch) == KS_OK);
+}
+
+static void batch_verify(struct ks_scrub *scrub)
+{
+    const struct ks_footer_batch *told = &scrub->footer.batches[scrub->batch];
+    if (told->bytes > KS_BATCH_STORED_BYTES_MAX || !batch_is_right(scrub, told))
+        note_damage(scrub, told->record_count);
+    scrub->budget_bytes -= told->bytes;
+    atomic_fetch_add(&scrub->bytes, told->bytes);
+    scrub->offset += told->bytes;
+    scrub->sequence += told->record_count;
+    scrub->batch++;
+}
+
+/* ---- from log to log ---- */
+
+/* The log's next sealed segment, referenced; NULL: none. */
+static struct ks_segment *next_segment(struct ks_scrub *scrub)
+{
+    struct ks_log *log = scrub->log;
+    KS_LOCK_SCOPE(&log->mu);
+    struct ks_segment *segment = ks_segment_list_find(&log->segments, scrub->log_sequence + 1);
+    if (log->state == KS_LOG_DELETED || !segment || segment->state != KS_SEGMENT_SEALED)
+        return NULL;
+    scrub->log_sequence = segment->last_sequence;
+    return ks_segment_ref(segment);
+}
+
+static void log_leave(struct ks_scrub *scrub)
+{
+    ks_log_unref(KS_TAKE(scrub->log));
+    scrub->log_at++;
+}
+
+/* On to the next segment. False: the pass is over. */
+static bool advance(struct ks_scrub *scrub)
+{
+    if (!scrub->log && scrub->log_at < scrub->log_count) {
+        scrub->log = ks_registry_log_ref(scrub->engine->registry, scrub->log_ids[scrub->log_at]);
+        scrub->log_sequence = 0;
+        if (!scrub->log)
+            scrub->log_at++;
+        return true;
+    }
+    if (!scrub->log)
+        return false;
+    struct ks_segment *segment = next_segment(scrub);
+    if (!segment)
+        log_leave(scrub);
+    else
+        KS_IGNORE(segment_open(scrub, segment), "what cannot be opened is passed over");
+    return true;
+}
+
+/* Nothing is read any more of a file that has been retired. */
+static void leave_retired(struct ks_scrub *scrub)
+{
+    bool is_retired = false;
+    {
+        KS_LOCK_SCOPE(&scrub->log->mu);
+        is_retired = scrub->segment->state == KS_SEGMENT_RETIRED;
+    }
+    if (is_retired)
+        segment_leave(scrub);
+}
+
+void ks_scrub_run(struct ks_scrub *scrub)
+{
+    if (scrub->pass_mono_ns > 0 || scrub->budget_bytes < SLICE_BYTES)
+        return;
+    if (scrub->segment)
+        leave_retired(scrub);
+    while (scrub->budget_bytes > 0) {
+        if (!scrub->segment && !advance(scrub)) {
+            pass_end(scrub);
+            return;
+        }
+        if (!scrub->segment)
+            continue;
+        if (scrub->batch < scrub->footer.batch_count) {
+            batch_verify(scrub);
+        } else {
+            segment_tell(scrub);
+            segment_leave(scrub);
+        }
+    }
+}
+
+/* ---- life ---- */
+
+void ks_scrub_describe(struct ks_scrub *scrub, struct ks_compactor_status *out)
+{
+    out->scrub_segments = atomic_load(&scrub->segments);
+    out->scrub_bytes = atomic_load(&scrub->bytes);
+    out->scrub_damaged_segments = atomic_load(&scrub->bad_segments);
+    out->scrub_damaged_batches = atomic_load(&scrub->bad_batches);
+    out->scrub_damaged_records = atomic_load(&scrub->bad_records);
+    out->scrub_passes = atomic_load(&scrub->passes);
+    out->scrub_last_pass_unix_ms = atomic_load(&scrub->last_unix_ms);
+    out->scrub_next_pass_unix_ms = atomic_load(&scrub->next_unix_ms);
+}
+
+enum ks_status ks_scrub_create(
+    struct ks_engine *engine, struct ks_scrub **out, struct ks_error *err)
+{
+    struct ks_scrub *scrub = ks_zalloc(sizeof *scrub);
+    if (!scrub)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot make the scrubber");
+    scrub->engine = engine;
+    scrub->budget_mono_ns = scrub_now(scrub);
+    pass_schedule(scrub, ks_min_u64(FIRST_PASS_MS, engine->options.limits.scrub_interval_ms));
+    *out = scrub;
+    return KS_OK;
+}
+
+void ks_scrub_destroy(struct ks_scrub *scrub)
+{
+    if (!scrub)
+        return;
+    if (scrub->segment)
+        segment_leave(scrub);
+    if (scrub->log)
+        ks_log_unref(scrub->log);
+    ks_free(scrub->log_ids);
+    ks_free(scrub);
+}
