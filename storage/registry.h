@@ -91,9 +91,10 @@ struct ks_admin {
     struct ks_mailbox *home; /* borrowed */
     enum ks_status status;
     struct ks_error error;
-    struct ks_stream *stream; /* create and reshard: the newest snapshot, referenced for the caller;
-                                 else NULL */
-    void *work;               /* private */
+    struct ks_stream
+        *stream;     /* create: the ACTIVE snapshot, referenced for the caller; else NULL */
+    bool is_delayed; /* reshard: certain to be done, but something has to be waited for */
+    void *work;      /* private */
 };
 
 struct ks_stream_spec {
@@ -154,9 +155,9 @@ struct ks_reshard_spec {
 
 /*
  * Splits and merges open shards (storage/reshard.h). The stream is UPDATING meanwhile; puts and
- * reads go on. By mail when it is done (admin->stream is ACTIVE again), or earlier when it is
- * certain to be done but something has to be waited for (a full journal: admin->stream is still
- * UPDATING). Errors at once: KS_NOT_FOUND, KS_IN_USE (not ACTIVE), KS_NO_MEMORY, KS_POISONED,
+ * reads go on. By mail when it is done and the stream ACTIVE again, or earlier, with
+ * admin->is_delayed, when it is certain to be done but has to wait (for a full journal).
+ * Errors at once: KS_NOT_FOUND, KS_IN_USE (not ACTIVE), KS_NO_MEMORY, KS_POISONED,
  * KS_STOPPING. By mail: those of ks_reshard_plan_make; KS_LIMIT (the account's shards);
  * KS_STORAGE_FULL; KS_POISONED.
  */

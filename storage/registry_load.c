@@ -83,7 +83,7 @@ static enum ks_status load_shard_row(
         return KS_OK;
     }
     /* A closed one is OPEN too until the journal has been replayed: ks_registry_settle_ends. */
-    if (!ks_u64_map_reserve(&registry->logs, 1))
+    if (!ks_u64_map_reserve(&registry->logs, registry->logs_expected + 1))
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot load the shards");
     ks_u64_map_put(&registry->logs, row->log_id, ks_log_ref(shard->log));
     return KS_OK;

@@ -44,8 +44,10 @@ static bool reshard_advance(struct ks_reshard *reshard, uint64_t *out_retry_ms)
         *out_retry_ms = CLOSE_RETRY_MS;
         return false;
     case RESHARD_CLOSED:
+#ifndef KS_PLANTED_BUG_PUBLISH_BEFORE_CLOSE_DURABLE
         if (reshard->closes_pending > 0)
             return false;
+#endif
         if (ks_reshard_switch(reshard))
             return true;
         *out_retry_ms = SWITCH_RETRY_MS;
@@ -118,7 +120,7 @@ static void reshard_start(struct ks_turn *turn, struct ks_stream *stream)
     if (is_ending) {
         struct ks_error error = KS_ERROR_INIT;
         error.status = ks_fail(&error, KS_STOPPING, 0, "%s", ks_status_info(KS_STOPPING)->text);
-        ks_reshard_answer(reshard, KS_STOPPING, &error, NULL);
+        ks_reshard_answer(reshard, KS_STOPPING, &error);
         ks_reshard_finish(reshard);
         return;
     }
@@ -130,7 +132,7 @@ static void reshard_cancel(struct ks_turn *turn, enum ks_status status)
     struct ks_reshard *reshard = KS_CONTAINER_OF(turn, struct ks_reshard, turn);
     struct ks_error error = KS_ERROR_INIT;
     error.status = ks_fail(&error, status, 0, "the stream is gone");
-    ks_reshard_answer(reshard, status, &error, NULL);
+    ks_reshard_answer(reshard, status, &error);
     {
         KS_LOCK_SCOPE(&reshard->reshards->mu);
         ks_list_remove(&reshard->link);
@@ -264,7 +266,9 @@ void ks_reshards_resume(struct ks_reshards *reshards)
     {
         struct ks_reshard *reshard = KS_CONTAINER_OF(node, struct ks_reshard, link);
         KS_ASSERT(reshard->state == RESHARD_ADOPTED);
+#ifndef KS_PLANTED_BUG_RESHARD_NOT_RESUMED
         reshard->state = RESHARD_CLOSING;
+#endif
     }
 }
 
@@ -316,7 +320,7 @@ void ks_reshards_end(struct ks_reshards *reshards)
         if (reshard->is_durable)
             ks_reshard_answer_early(reshard);
         else
-            ks_reshard_answer(reshard, KS_STOPPING, &stopping, NULL);
+            ks_reshard_answer(reshard, KS_STOPPING, &stopping);
         ks_reshard_finish(reshard);
     }
 }

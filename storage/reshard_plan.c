@@ -240,7 +240,7 @@ static enum ks_status find_piece(
 static enum ks_status plan_one_split(
     struct planner *p, const struct ks_reshard_spec *spec, struct ks_error *err)
 {
-    uint32_t at;
+    uint32_t at = 0; /* gcc -O3 cannot see that success sets them */
     enum ks_status st = find_piece(p, spec->shard_index, &at, err);
     if (st)
         return st;
@@ -256,8 +256,8 @@ static enum ks_status plan_one_split(
 static enum ks_status plan_one_merge(
     struct planner *p, const struct ks_reshard_spec *spec, struct ks_error *err)
 {
-    uint32_t at;
-    uint32_t next;
+    uint32_t at = 0; /* gcc -O3 cannot see that success sets them */
+    uint32_t next = 0;
     enum ks_status st = find_piece(p, spec->shard_index, &at, err);
     if (!st)
         st = find_piece(p, spec->adjacent_index, &next, err);

@@ -64,8 +64,8 @@ bool ks_reshard_close(struct ks_reshard *reshard);
 /* CLOSED or REFUSED: submits the change of shards. False: no memory now. */
 bool ks_reshard_switch(struct ks_reshard *reshard);
 
-void ks_reshard_answer(struct ks_reshard *reshard, enum ks_status status,
-    const struct ks_error *error, struct ks_stream *stream);
+void ks_reshard_answer(
+    struct ks_reshard *reshard, enum ks_status status, const struct ks_error *error);
 /* It will be done, but something has to be waited for: the caller need not. */
 void ks_reshard_answer_early(struct ks_reshard *reshard);
 /* Its turn is over: the next change of the stream goes on. It is gone. */

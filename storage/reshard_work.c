@@ -8,22 +8,29 @@
 
 /* ---- answers ---- */
 
-void ks_reshard_answer(struct ks_reshard *reshard, enum ks_status status,
-    const struct ks_error *error, struct ks_stream *stream)
+static void answer(struct ks_reshard *reshard, enum ks_status status, const struct ks_error *error,
+    bool is_delayed)
 {
     struct ks_admin *admin = KS_TAKE(reshard->admin);
     if (!admin)
         return;
     admin->status = status;
     admin->error = *error;
-    admin->stream = stream && !status ? ks_stream_ref(stream) : NULL;
+    admin->stream = NULL;
+    admin->is_delayed = is_delayed;
     ks_mailbox_send(admin->home, &admin->mail);
+}
+
+void ks_reshard_answer(
+    struct ks_reshard *reshard, enum ks_status status, const struct ks_error *error)
+{
+    answer(reshard, status, error, false);
 }
 
 void ks_reshard_answer_early(struct ks_reshard *reshard)
 {
     const struct ks_error none = KS_ERROR_INIT;
-    ks_reshard_answer(reshard, KS_OK, &none, reshard->current);
+    answer(reshard, KS_OK, &none, true);
 }
 
 void ks_reshard_free(struct ks_reshard *reshard)
@@ -98,7 +105,7 @@ static void intent_done(
     struct ks_reshard *reshard = KS_CONTAINER_OF(change, struct ks_reshard, change);
     if (status) {
         intent_take_back(reshard);
-        ks_reshard_answer(reshard, status, error, NULL);
+        ks_reshard_answer(reshard, status, error);
         ks_reshard_finish(reshard);
         return;
     }
@@ -198,7 +205,7 @@ void ks_reshard_begin(struct ks_reshard *reshard)
                        ? ks_fail(&error, KS_POISONED, 0, "%s", ks_status_info(KS_POISONED)->text)
                        : reshard_plan(reshard, &error);
     if (error.status || reshard->plan.made_count == 0) {
-        ks_reshard_answer(reshard, error.status, &error, reshard->before);
+        ks_reshard_answer(reshard, error.status, &error);
         ks_reshard_finish(reshard);
         return;
     }
@@ -354,7 +361,7 @@ static void switch_done(
     }
     if (status == KS_OK)
         reshard_publish(reshard);
-    ks_reshard_answer(reshard, status, error, reshard->after);
+    ks_reshard_answer(reshard, status, error);
     ks_reshard_finish(reshard);
 }
 

@@ -16,21 +16,14 @@ struct sim_put {
     uint64_t uid;
     uint64_t expected_first; /* ordinal that the model gave it */
     uint32_t producer;       /* index + 1; 0 = plain */
+    struct sim_keyed *keyed; /* the client of one key that sent it, or NULL */
     bool is_retry;
     bool is_broken; /* the answer was wrong: found at delivery */
 };
 
-struct sim_admin {
-    struct ks_admin admin; /* first */
-    struct ks_list link;
-    struct sim_world *world;
-    struct sim_stream *stream;
-    bool is_delete;
-};
-
 static bool delivery_is_right; /* deliver callbacks have no result: they clear this */
 
-static struct sim_stream *sim_pick_stream(struct sim_world *world)
+struct sim_stream *sim_pick_stream(struct sim_world *world)
 {
     for (int tries = 0; tries < 8; tries++) {
         struct sim_stream *stream = &world->streams[ks_prng_below(&world->prng, SIM_STREAMS_MAX)];
@@ -72,6 +65,9 @@ static void sim_put_answered(struct sim_put *put)
         return;
     if (put->producer)
         put->log->producers[put->producer - 1].in_flight--;
+    if (put->keyed)
+        delivery_is_right =
+            sim_keyed_answered(world, put->keyed, put->log, append) && delivery_is_right;
     if (append->status == KS_NOT_FOUND)
         return; /* the stream was deleted meanwhile */
     if (append->status != KS_OK) {
@@ -127,9 +123,23 @@ static bool sim_put_refused(struct sim_world *world, enum ks_status st, const st
     return sim_fail(world, "a put was refused: %s (%s)", ks_status_name(st), err->text);
 }
 
-/* Sends a batch; on acceptance the model has it. retry_of: found in the log already, or NULL. */
-static bool sim_send(struct sim_world *world, struct sim_log *log, struct ks_log *target,
-    uint64_t epoch, const struct sim_batch *batch, uint32_t producer, bool *out_is_sent)
+/* Not stored, it says: then the model must not have it, and there must be a reason. */
+static bool sim_put_to_closed(struct sim_world *world, const struct sim_log *log,
+    struct ks_log *target, enum ks_status st, bool is_known)
+{
+    struct ks_log_bounds bounds;
+    ks_log_bounds(target, &bounds);
+    world->totals->puts_held += st == KS_WOULD_BLOCK;
+    world->totals->puts_to_closed += st == KS_SHARD_CLOSED;
+    if (is_known && st == KS_SHARD_CLOSED && !world->has_flips)
+        return sim_fail(world, "closed shard %u denies a batch that it has", log->shard_index);
+    return bounds.is_closed == (st == KS_SHARD_CLOSED) ||
+           sim_fail(
+               world, "a put to shard %u was refused: %s", log->shard_index, ks_status_name(st));
+}
+
+bool sim_send(struct sim_world *world, struct sim_log *log, struct ks_log *target, uint64_t epoch,
+    const struct sim_batch *batch, uint32_t producer, struct sim_keyed *keyed, bool *out_is_sent)
 {
     struct ks_buf records;
     ks_buf_init(&records, 1 << 20);
@@ -143,6 +153,7 @@ static bool sim_send(struct sim_world *world, struct sim_log *log, struct ks_log
     put->incarnation = log->incarnation;
     put->uid = batch->uid;
     put->producer = producer;
+    put->keyed = keyed;
     put->append = (struct ks_append){.mail.deliver = sim_put_deliver,
         .home = &world->mailbox,
         .records = ks_view_of(records.data, records.bytes),
@@ -169,6 +180,10 @@ static bool sim_send(struct sim_world *world, struct sim_log *log, struct ks_log
         sim_producer_renew(&log->producers[producer - 1], ks_prng_u64(&world->prng) | 1);
         return true;
     }
+    if (st == KS_WOULD_BLOCK || st == KS_SHARD_CLOSED) {
+        ks_free(put);
+        return sim_put_to_closed(world, log, target, st, known != NULL);
+    }
     if (st != KS_OK) {
         ks_free(put);
         return sim_put_refused(world, st, &err);
@@ -192,11 +207,13 @@ static bool sim_put_from_producer(struct sim_world *world, struct sim_log *log,
     if (producer->retry_count) {
         struct sim_batch retry = producer->retries[0];
         retry.state = SIM_PENDING;
-        if (!sim_send(world, log, target, epoch, &retry, index + 1, &is_sent))
+        if (!sim_send(world, log, target, epoch, &retry, index + 1, NULL, &is_sent))
             return false;
-        if (!is_sent)
-            return true;
-        world->totals->retries_sent++;
+        struct ks_log_bounds bounds;
+        ks_log_bounds(target, &bounds);
+        if (!is_sent && !bounds.is_closed)
+            return true; /* again, later; but what a closed shard says is the last word */
+        world->totals->retries_sent += is_sent;
         producer->retry_count--;
         memmove(producer->retries, producer->retries + 1, producer->retry_count * sizeof retry);
         return true;
@@ -206,7 +223,7 @@ static bool sim_put_from_producer(struct sim_world *world, struct sim_log *log,
         .producer_sequence = producer->next_sequence,
         .is_producer_first = true, /* ignored once the producer is known */
         .record_count = 1 + (uint32_t)ks_prng_below(&world->prng, 8)};
-    if (!sim_send(world, log, target, epoch, &batch, index + 1, &is_sent))
+    if (!sim_send(world, log, target, epoch, &batch, index + 1, NULL, &is_sent))
         return false;
     producer->next_sequence += is_sent;
     return true;
@@ -218,10 +235,12 @@ bool sim_put_some(struct sim_world *world)
     if (!stream)
         return true;
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *snapshot = NULL;
-    if (ks_registry_find(world->engine, stream->name, &snapshot) != KS_OK)
-        return sim_fail(world, "stream %s is not found", stream->name);
+    if (!sim_look(world, stream, &snapshot))
+        return false;
     uint32_t shard = (uint32_t)ks_prng_below(&world->prng, snapshot->shard_count);
-    struct sim_log *log = &stream->logs[shard];
+    if (!snapshot->shards[shard].is_open && ks_prng_chance(&world->prng, 5, 6))
+        shard = snapshot->open_by_hash[ks_prng_below(&world->prng, snapshot->open_count)];
+    struct sim_log *log = &stream->logs[snapshot->shards[shard].index];
     uint64_t count = 1 + ks_prng_below(&world->prng, 6);
     for (uint64_t i = 0; i < count; i++) {
         uint32_t who = (uint32_t)ks_prng_below(&world->prng, SIM_PRODUCERS + 1);
@@ -236,7 +255,7 @@ bool sim_put_some(struct sim_world *world)
                                     : 1 + (uint32_t)ks_prng_below(&world->prng, 20)};
             bool is_sent;
             is_right = sim_send(world, log, snapshot->shards[shard].log, snapshot->routing_epoch,
-                &batch, 0, &is_sent);
+                &batch, 0, NULL, &is_sent);
         }
         if (!is_right)
             return false;
@@ -244,57 +263,112 @@ bool sim_put_some(struct sim_world *world)
     return true;
 }
 
+static void sim_stream_deleted(struct sim_stream *stream)
+{
+    for (uint32_t i = 0; i < stream->shard_count; i++)
+        sim_log_fini(&stream->logs[i]);
+    *stream = (struct sim_stream){.state = SIM_STREAM_NONE};
+}
+
+static void sim_admin_succeeded(struct sim_admin *op)
+{
+    struct sim_totals *totals = op->world->totals;
+    switch (op->kind) {
+    case SIM_CREATE:
+        op->stream->state = SIM_STREAM_THERE;
+        op->stream->number = op->admin.stream->number;
+        totals->streams_created++;
+        break;
+    case SIM_DELETE:
+        sim_stream_deleted(op->stream);
+        totals->streams_deleted++;
+        break;
+    case SIM_RESHARD:
+        sim_reshard_answered(op);
+        break;
+    case SIM_REMOVE:
+    case SIM_REMOVE_MAYBE:
+        totals->shards_removed++;
+        break;
+    case SIM_REMOVE_REFUSED:
+        delivery_is_right = sim_fail(
+            op->world, "shard %u was removed, but it is open or has parents", op->shard_index);
+        break;
+    }
+}
+
+/* Nothing has changed: neither now nor after a crash. */
+static void sim_admin_failed(struct sim_admin *op)
+{
+    enum ks_status st = op->admin.status;
+    if (op->kind == SIM_CREATE)
+        op->stream->state = SIM_STREAM_NONE;
+    else if (op->kind == SIM_DELETE)
+        op->stream->state = SIM_STREAM_THERE;
+    bool is_removal = op->kind == SIM_REMOVE || op->kind == SIM_REMOVE_MAYBE;
+    /* Another removal may have had its turn before, or have it after. */
+    bool is_expected = st == KS_STORAGE_FULL || (is_removal && st == KS_NOT_FOUND) ||
+                       (op->kind >= SIM_REMOVE_MAYBE && st == KS_IN_USE);
+    if (!is_expected)
+        delivery_is_right = sim_fail(
+            op->world, "an admin operation ended %s: %s", ks_status_name(st), op->admin.error.text);
+}
+
 static void sim_admin_deliver(struct ks_mail *mail)
 {
     struct sim_admin *op = KS_CONTAINER_OF(mail, struct sim_admin, admin.mail);
-    struct sim_stream *stream = op->stream;
-    struct sim_world *world = op->world;
-    if (op->admin.status == KS_OK && op->is_delete) {
-        for (uint32_t i = 0; i < stream->shard_count; i++)
-            sim_log_fini(&stream->logs[i]);
-        *stream = (struct sim_stream){.state = SIM_STREAM_NONE};
-        world->totals->streams_deleted++;
-    } else if (op->admin.status == KS_OK) {
-        stream->state = SIM_STREAM_THERE;
-        stream->number = op->admin.stream->number;
-        world->totals->streams_created++;
-    } else if (op->admin.status == KS_STORAGE_FULL) {
-        stream->state = op->is_delete ? SIM_STREAM_THERE : SIM_STREAM_NONE;
-    } else if (op->admin.status != KS_POISONED) {
-        delivery_is_right = sim_fail(world, "an admin operation ended %s: %s",
-            ks_status_name(op->admin.status), op->admin.error.text);
-    }
+    bool is_same = op->kind == SIM_CREATE || op->stream->number == op->stream_number;
+    if (is_same && op->kind == SIM_RESHARD)
+        op->stream->reshards--;
+    if (!is_same || op->admin.status == KS_POISONED || op->admin.status == KS_STOPPING)
+        ; /* nobody to tell, or an outcome that the next start shows */
+    else if (op->admin.status == KS_OK)
+        sim_admin_succeeded(op);
+    else
+        sim_admin_failed(op);
     if (op->admin.stream)
         ks_stream_unref(op->admin.stream);
     ks_list_remove(&op->link);
-    ks_free(op);
+    sim_admin_free(op);
 }
 
-static struct sim_admin *sim_admin_new(
-    struct sim_world *world, struct sim_stream *stream, bool is_delete)
+struct sim_admin *sim_admin_new(
+    struct sim_world *world, struct sim_stream *stream, enum sim_admin_kind kind)
 {
     struct sim_admin *op = ks_zalloc(sizeof *op);
     KS_ASSERT(op);
     op->world = world;
     op->stream = stream;
-    op->is_delete = is_delete;
+    op->stream_number = stream->number;
+    op->kind = kind;
     op->admin.mail.deliver = sim_admin_deliver;
     op->admin.home = &world->mailbox;
     return op;
 }
 
-/* An operation was taken or refused at once. */
-static bool sim_admin_begun(
+void sim_admin_free(struct sim_admin *op)
+{
+    ks_free(op);
+}
+
+bool sim_admin_begun(
     struct sim_world *world, struct sim_admin *op, enum ks_status st, const struct ks_error *err)
 {
+    struct sim_stream *stream = op->stream;
     if (st == KS_OK) {
         ks_list_push(&world->admins, &op->link);
+        stream->reshards += op->kind == SIM_RESHARD;
         return true;
     }
-    ks_free(op);
-    return st == KS_POISONED || st == KS_STORAGE_FULL ||
-           sim_fail(
-               world, "an admin operation was refused: %s (%s)", ks_status_name(st), err->text);
+    /* One change that users see at a time. */
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *snapshot = NULL;
+    bool is_busy = stream->reshards > 0 ||
+                   (ks_registry_find(world->engine, stream->name, &snapshot) == KS_OK &&
+                       snapshot->status != KS_STREAM_ACTIVE);
+    bool is_expected = st == KS_POISONED || st == KS_STORAGE_FULL || (st == KS_IN_USE && is_busy);
+    sim_admin_free(op);
+    return is_expected || sim_fail(world, "an admin operation was refused: %s (%s)",
+                              ks_status_name(st), err->text);
 }
 
 bool sim_create_stream(struct sim_world *world)
@@ -318,7 +392,7 @@ bool sim_create_stream(struct sim_world *world)
         .mode = KS_STREAM_PROVISIONED,
         .retention_hours = 24,
         .record_bytes_max = 1 << 20};
-    struct sim_admin *op = sim_admin_new(world, stream, false);
+    struct sim_admin *op = sim_admin_new(world, stream, SIM_CREATE);
     struct ks_error err = KS_ERROR_INIT;
     enum ks_status st = ks_stream_create(world->engine, &spec, &op->admin, &err);
     if (st == KS_OK)
@@ -331,7 +405,7 @@ bool sim_delete_stream(struct sim_world *world)
     struct sim_stream *stream = sim_pick_stream(world);
     if (!stream)
         return true;
-    struct sim_admin *op = sim_admin_new(world, stream, true);
+    struct sim_admin *op = sim_admin_new(world, stream, SIM_DELETE);
     struct ks_error err = KS_ERROR_INIT;
     enum ks_status st = ks_stream_delete(world->engine, stream->name, &op->admin, &err);
     if (st == KS_OK)
@@ -375,10 +449,12 @@ bool sim_read_some(struct sim_world *world)
 {
     struct sim_stream *stream = sim_pick_stream(world);
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *snapshot = NULL;
-    if (!stream || ks_registry_find(world->engine, stream->name, &snapshot) != KS_OK)
+    if (!stream)
         return true;
+    if (!sim_look(world, stream, &snapshot))
+        return false;
     uint32_t shard = (uint32_t)ks_prng_below(&world->prng, snapshot->shard_count);
-    struct sim_log *log = &stream->logs[shard];
+    struct sim_log *log = &stream->logs[snapshot->shards[shard].index];
     struct sim_held_read *held = &world->held[ks_prng_below(&world->prng, SIM_READS_HELD)];
     if (!sim_release_one(world, held))
         return false;
@@ -395,6 +471,8 @@ bool sim_read_some(struct sim_world *world)
         world->totals->reads_would_block++;
         return !request.may_block || sim_fail(world, "a blocking read would block");
     }
+    if (st == KS_NOT_FOUND && log->is_removal_asked)
+        return true;
     if (st != KS_OK)
         return ks_io_sim_is_cut(world->disk) ||
                sim_fail(world, "read at %" PRIu64 ": %s", from, err.text);
@@ -413,10 +491,12 @@ bool sim_find_time(struct sim_world *world)
 {
     struct sim_stream *stream = sim_pick_stream(world);
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *snapshot = NULL;
-    if (!stream || ks_registry_find(world->engine, stream->name, &snapshot) != KS_OK)
+    if (!stream)
         return true;
+    if (!sim_look(world, stream, &snapshot))
+        return false;
     uint32_t shard = (uint32_t)ks_prng_below(&world->prng, snapshot->shard_count);
-    struct sim_log *log = &stream->logs[shard];
+    struct sim_log *log = &stream->logs[snapshot->shards[shard].index];
     if (!log->batch_count)
         return true;
     struct sim_batch *near = &log->batches[ks_prng_below(&world->prng, log->batch_count)];
@@ -427,6 +507,8 @@ bool sim_find_time(struct sim_world *world)
     struct ks_error err = KS_ERROR_INIT;
     enum ks_status st = ks_log_find_time(snapshot->shards[shard].log, when, true, &found, &err);
     world->totals->time_lookups++;
+    if (st == KS_NOT_FOUND && log->is_removal_asked)
+        return true;
     if (st != KS_OK)
         return ks_io_sim_is_cut(world->disk) || sim_fail(world, "find_time: %s", err.text);
     for (size_t i = 0; i < log->batch_count; i++) {
@@ -454,6 +536,8 @@ bool sim_deliver(struct sim_world *world)
 
 void sim_forget_requests(struct sim_world *world)
 {
+    for (size_t i = 0; i < SIM_STREAMS_MAX; i++)
+        world->streams[i].reshards = 0;
     /* Mail that was sent but not taken dies with the process as well. */
     while (ks_list_pop(&world->mailbox.mails))
         continue;
@@ -464,6 +548,6 @@ void sim_forget_requests(struct sim_world *world)
         if (op->admin.stream)
             ks_stream_unref(op->admin.stream);
         ks_list_remove(&op->link);
-        ks_free(op);
+        sim_admin_free(op);
     }
 }

@@ -53,6 +53,14 @@ static bool report(const struct sim_totals *t, bool is_full)
     show("puts refused, disk full", t->refused_full, is_full, &all_seen);
     show("streams created", t->streams_created, is_full, &all_seen);
     show("streams deleted", t->streams_deleted, is_full, &all_seen);
+    show("reshards asked for", t->reshards_asked, is_full, &all_seen);
+    show("reshards done", t->reshards_done, is_full, &all_seen);
+    show("of them answered early", t->reshards_delayed, is_full, &all_seen);
+    show("resumed at a start", t->reshards_resumed, is_full, &all_seen);
+    show("puts held by a reshard", t->puts_held, is_full, &all_seen);
+    show("puts to closed shards", t->puts_to_closed, is_full, &all_seen);
+    show("keys gone to another shard", t->keys_moved, is_full, &all_seen);
+    show("closed shards removed", t->shards_removed, is_full, &all_seen);
     show("reads", t->reads, is_full, &all_seen);
     show("reads that would block", t->reads_would_block, is_full, &all_seen);
     show("time look-ups", t->time_lookups, is_full, &all_seen);

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/prng.h"
 #include "storage/log.h"
+#include "storage/registry.h"
 
 enum sim_batch_state {
     SIM_PENDING, /* sent, not answered */
@@ -54,6 +55,12 @@ struct sim_log {
     uint64_t arrival_sequence; /* of the newest batch that was answered, and its arrival */
     uint64_t last_arrival_unix_ms;
     struct sim_producer producers[SIM_PRODUCERS];
+    bool is_known;         /* seen in a snapshot, which said */
+    struct ks_shard shard; /* this, without the log */
+    bool is_ended;         /* somebody saw the end: it never changes */
+    uint64_t end_sequence;
+    bool is_removal_asked;
+    bool is_removed;
 };
 
 void sim_log_init(

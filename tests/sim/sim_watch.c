@@ -33,6 +33,7 @@ static void sim_watch_begin(struct sim_world *world, struct sim_watch *watch)
     ks_log_watch_arm(log, &watch->watch);
     ks_log_bounds(log, &bounds);
     watch->last_sequence = bounds.last_sequence;
+    watch->was_closed = bounds.is_closed;
     if (bounds.is_deleted && ks_log_watch_disarm(log, &watch->watch))
         sim_watch_end(watch);
 }
@@ -56,6 +57,9 @@ bool sim_check_watches(struct sim_world *world)
         if (!watch->is_armed)
             continue;
         ks_log_bounds(watch->log, &bounds);
+        if (bounds.is_closed && !watch->was_closed)
+            return sim_fail(world, "a reader of log %" PRIu64 " was not told that it ends",
+                ks_log_id(watch->log));
         if (bounds.last_sequence > watch->last_sequence)
             return sim_fail(world,
                 "a reader of log %" PRIu64 " waits behind %" PRIu64 " and was not told of %" PRIu64,

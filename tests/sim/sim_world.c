@@ -206,8 +206,14 @@ static void sim_step(struct sim_world *world, size_t i)
 static bool sim_act(struct sim_world *world)
 {
     uint64_t dice = ks_prng_below(&world->prng, 100);
-    if (dice < 30)
+    if (dice < 23)
         return sim_put_some(world);
+    if (dice < 27)
+        return sim_put_keyed(world);
+    if (dice < 29)
+        return sim_reshard(world);
+    if (dice < 30)
+        return sim_remove_shard(world);
     if (dice < 72) {
         size_t i = ks_prng_below(&world->prng, world->step_count);
         uint64_t moves = 1 + ks_prng_below(&world->prng, 5);
@@ -261,7 +267,7 @@ static bool sim_flip(struct sim_world *world)
     if (!sim_settle(world))
         return false;
     ks_fake_clock_advance_ms(&world->clock, 1500);
-    if (!sim_settle(world))
+    if (!sim_settle(world) || !sim_check_finished(world))
         return false;
     if (!sim_down(world))
         return false;
@@ -275,6 +281,8 @@ static bool sim_clean_stop(struct sim_world *world)
     if (!sim_settle(world))
         return false;
     ks_fake_clock_advance_ms(&world->clock, 1500); /* what waits after a full disk tries again */
+    if (!sim_settle(world) || !sim_check_finished(world))
+        return false;
     struct ks_error err = KS_ERROR_INIT;
     enum ks_status st = ks_engine_stop(world->engine, 1000, &err);
     if (!sim_deliver(world))
@@ -402,7 +410,7 @@ bool sim_world_run(uint64_t seed, uint32_t cycles, bool is_verbose, struct sim_t
         is_right = sim_cycle(world, may_flip);
     }
     for (size_t i = 0; i < SIM_STREAMS_MAX; i++)
-        for (size_t s = 0; s < SIM_SHARDS_MAX; s++)
+        for (size_t s = 0; s < SIM_SHARDS_KEPT; s++)
             sim_log_fini(&world->streams[i].logs[s]);
     if (is_right) { /* a broken world is left as it is: the run ends */
         ks_kv_model_destroy(world->index);

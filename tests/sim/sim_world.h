@@ -18,7 +18,11 @@
 #include "tests/sim/sim_model.h"
 
 #define SIM_STREAMS_MAX 4
-#define SIM_SHARDS_MAX 3
+#define SIM_SHARDS_MAX 3         /* of a new stream */
+#define SIM_OPEN_MAX 4           /* of one that is resharded */
+#define SIM_RESHARD_MAKES_MAX 12 /* shards, short-lived ones included */
+#define SIM_SHARDS_KEPT 40       /* indexes a stream can use up */
+#define SIM_KEYED 3
 #define SIM_STEPS_MAX 12
 #define SIM_READS_HELD 6
 #define SIM_WATCHES 4
@@ -32,13 +36,53 @@ enum sim_stream_state {
     SIM_STREAM_DELETING, /* asked for, not answered */
 };
 
+struct sim_stream;
+
+/* A client of one key, which waits for each answer: its records must lie in order, whatever becomes
+ * of the shards. */
+struct sim_keyed {
+    struct sim_stream *stream;
+    ks_u128 hash;
+    uint64_t count; /* records stored */
+    uint32_t shard; /* where the last one is */
+    uint64_t sequence;
+    bool is_in_flight;
+    uint64_t uid; /* of the batch in flight */
+    uint32_t sent_to;
+};
+
 struct sim_stream {
     enum sim_stream_state state;
     char name[32];
     uint64_t number; /* 0 until known */
-    uint32_t shard_count;
     enum ks_ack ack;
-    struct sim_log logs[SIM_SHARDS_MAX];
+    uint32_t shard_count;                 /* indexes used, removed shards included */
+    uint32_t reshards;                    /* asked for, not answered */
+    uint64_t epoch_seen;                  /* of the routing, by anybody */
+    uint64_t epoch_due;                   /* once a reshard was answered: what it must come to */
+    struct sim_log logs[SIM_SHARDS_KEPT]; /* by shard index */
+    struct sim_keyed keyed[SIM_KEYED];
+};
+
+enum sim_admin_kind {
+    SIM_CREATE,
+    SIM_DELETE,
+    SIM_RESHARD,
+    SIM_REMOVE,
+    SIM_REMOVE_MAYBE,
+    SIM_REMOVE_REFUSED
+};
+
+struct sim_world;
+struct sim_admin {
+    struct ks_admin admin; /* first */
+    struct ks_list link;
+    struct sim_world *world;
+    struct sim_stream *stream;
+    uint64_t stream_number; /* the stream may be another one when the answer comes */
+    enum sim_admin_kind kind;
+    uint64_t epoch_due;
+    uint32_t shard_index;
 };
 
 /* Totals over all worlds, printed at the end: a branch that never ran fails the run. */
@@ -50,6 +94,8 @@ struct sim_totals {
     uint64_t weak_acked, weak_lost; /* batches answered from memory; of them, taken by a crash */
     uint64_t gaps_after_loss;
     uint64_t watches_told, watches_taken_back;
+    uint64_t reshards_asked, reshards_done, reshards_delayed, reshards_resumed;
+    uint64_t puts_held, puts_to_closed, keys_moved, shards_removed;
     uint64_t streams_created, streams_deleted, reads, reads_would_block, reads_held, time_lookups;
     uint64_t bit_flips, bits_healed, damage_reported, full_disks, faults_injected;
     struct ks_recovery_stats recovery;
@@ -72,6 +118,7 @@ struct sim_watch {
     struct sim_world *world;
     struct ks_log *log; /* referenced while it is armed */
     uint64_t last_sequence;
+    bool was_closed;
     bool is_armed; /* until its mail is delivered, or it is taken back */
 };
 
@@ -121,7 +168,34 @@ bool sim_world_run(uint64_t seed, uint32_t cycles, bool is_verbose, struct sim_t
 
 bool sim_fail(struct sim_world *world, const char *format, ...) KS_PRINTF(2, 3);
 
+/* sim_reshard.c: streams whose shards change. */
+bool sim_learn_shards(
+    struct sim_world *world, struct sim_stream *stream, const struct ks_stream *snapshot);
+bool sim_check_shards(
+    struct sim_world *world, struct sim_stream *stream, const struct ks_stream *snapshot);
+/* The newest snapshot, learnt from and held against what was seen before. */
+bool sim_look(struct sim_world *world, struct sim_stream *stream, struct ks_stream **out_snapshot);
+bool sim_reshard(struct sim_world *world);
+void sim_reshard_answered(struct sim_admin *op);
+bool sim_remove_shard(struct sim_world *world);
+bool sim_put_keyed(struct sim_world *world);
+bool sim_keyed_answered(struct sim_world *world, struct sim_keyed *keyed, const struct sim_log *log,
+    const struct ks_append *append);
+/* After a crash, with the logs checked: what was in flight is stored or not. */
+bool sim_keyed_recovered(struct sim_world *world, struct sim_stream *stream);
+bool sim_check_finished(struct sim_world *world);
+
 /* sim_clients.c: what users do. */
+struct sim_stream *sim_pick_stream(struct sim_world *world); /* NULL: none is there */
+/* Sends a batch; on acceptance the model has it. producer: number + 1, 0 = plain. */
+bool sim_send(struct sim_world *world, struct sim_log *log, struct ks_log *target, uint64_t epoch,
+    const struct sim_batch *batch, uint32_t producer, struct sim_keyed *keyed, bool *out_is_sent);
+struct sim_admin *sim_admin_new(
+    struct sim_world *world, struct sim_stream *stream, enum sim_admin_kind kind);
+void sim_admin_free(struct sim_admin *op);
+/* An operation was taken or refused at once. */
+bool sim_admin_begun(
+    struct sim_world *world, struct sim_admin *op, enum ks_status st, const struct ks_error *err);
 bool sim_put_some(struct sim_world *world);
 bool sim_create_stream(struct sim_world *world);
 bool sim_delete_stream(struct sim_world *world);

@@ -215,7 +215,7 @@ static void resharded(struct ks_mail *mail)
 {
     struct ks_admin *admin = KS_CONTAINER_OF(mail, struct ks_admin, mail);
     ck_assert_int_eq(admin->status, KS_OK);
-    ks_stream_unref(admin->stream);
+    ck_assert(!admin->is_delayed);
     resharded_at = ++order;
 }
 
