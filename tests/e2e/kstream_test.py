@@ -69,10 +69,13 @@ class Broker:
             self.command += ["--unix", os.path.join(scratch, "native.sock")]
         self.log_file = open(self.log_path, "wb")
         environment = {**{k: v for k, v in os.environ.items() if not k.startswith("KSTREAM_")}, **(environment or {})}
-        self.process = subprocess.Popen(self.command, stderr=self.log_file, stdout=subprocess.DEVNULL, env=environment)
+        self.process = self.popen(environment)
         Broker.alive.append(self)
         if wait:
             self.wait_ready()
+
+    def popen(self, environment):
+        return subprocess.Popen(self.command, stderr=self.log_file, stdout=subprocess.DEVNULL, env=environment)
 
     @staticmethod
     def logs(scratch):
