@@ -1,5 +1,6 @@
 #include "base/alloc.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,11 @@ void *ks_memdup(const void *data, size_t bytes)
 void ks_free(void *block)
 {
     free(block);
+}
+
+void ks_alloc_trim(void)
+{
+    malloc_trim(0);
 }
 
 void ks_alloc_fail_nth(uint64_t nth, bool sticky)

@@ -24,6 +24,10 @@ static inline void ks_freep(void *pointer_to_pointer)
 }
 #define KS_AUTO_FREE KS_CLEANUP(ks_freep)
 
+/* Gives free memory inside the heap back to the kernel; other threads' allocations wait meanwhile.
+ */
+void ks_alloc_trim(void);
+
 /* Tests only: the n-th allocation from now (1 = the next) of this thread fails, and all later ones
  * if sticky; 0 = off. */
 void ks_alloc_fail_nth(uint64_t nth, bool sticky);

@@ -11,6 +11,7 @@ enum ks_lock_rank {
     KS_RANK_REGISTRY = 20, /* storage/registry: name and id tables, snapshot pointers */
     KS_RANK_SHARD =
         30, /* storage/shard_log: one shard's append state, tail, segment list, waiters */
+    KS_RANK_TAIL_POOL = 33, /* storage/tail_pool: free blocks for the first chunks of tails */
     KS_RANK_PRODUCERS =
         35, /* storage/producers: nothing but a shard's table, below the shard's mutex */
     KS_RANK_COMMIT_QUEUE = 40, /* storage/commit: batches waiting for a journal block */

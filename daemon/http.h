@@ -12,8 +12,7 @@
 struct ks_http;
 
 struct ks_http_options {
-    const int *fds; /* listening sockets, taken in any case; at least one */
-    unsigned fd_count;
+    int fd; /* a listening socket, taken in any case */
     const struct ks_events *events;
     /* Any thread. True: ready; else reason says why not, one line. */
     bool (*is_ready)(void *arg, char *reason, size_t reason_bytes);

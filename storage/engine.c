@@ -34,7 +34,8 @@ void ks_engine_limits_default(struct ks_engine_limits *limits)
         .compact_files_per_s = 200,
         .scrub_bytes_per_s = 4 * MIB,
         .scrub_interval_ms = 7ull * 24 * 3600 * 1000,
-        .pinned_bytes_max = 256 * MIB};
+        .pinned_bytes_max = 256 * MIB,
+        .map_bytes_min = 16 * KIB};
 }
 
 void ks_engine_limits_small(struct ks_engine_limits *limits)
@@ -58,7 +59,8 @@ void ks_engine_limits_small(struct ks_engine_limits *limits)
         .compact_files_per_s = 1000,
         .scrub_bytes_per_s = 16 * MIB,
         .scrub_interval_ms = 60000,
-        .pinned_bytes_max = 1 * MIB};
+        .pinned_bytes_max = 1 * MIB,
+        .map_bytes_min = 6 * KIB};
 }
 
 /* What the parts rely on: a batch fits a block, a block a file, and two batches a segment. */
@@ -166,6 +168,7 @@ enum ks_status ks_engine_open(
     if (!engine)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot open the storage engine");
     engine->options = *options;
+    ks_tail_budget_init(&engine->tail_budget, options->limits.tail_bytes_max);
     ks_engine_set_limits(engine, &options->limits);
     ks_mutex_init(&engine->mu, KS_RANK_ENGINE);
     uint64_t seed = options->random_seed;
@@ -204,6 +207,7 @@ void ks_engine_destroy(struct ks_engine *engine)
     engine->index = NULL;
     ks_files_destroy(engine->files);
     ks_journal_destroy(engine->journal);
+    ks_tail_budget_fini(&engine->tail_budget);
     ks_mutex_fini(&engine->mu);
     ks_free(engine);
 }
@@ -248,12 +252,6 @@ enum ks_status ks_engine_start(struct ks_engine *engine, struct ks_error *err)
     struct ks_step *steps[STEPS_MAX];
     size_t count = ks_engine_steps(engine, steps, STEPS_MAX);
     return ks_threads_start(steps, count, engine->options.events, &engine->threads, err);
-}
-
-size_t ks_engine_pulses(
-    struct ks_engine *engine, struct ks_step_pulse *out_pulses, size_t count_max)
-{
-    return engine->threads ? ks_threads_pulses(engine->threads, out_pulses, count_max) : 0;
 }
 
 /* ---- stop ---- */

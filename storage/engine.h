@@ -50,6 +50,7 @@ struct ks_engine_limits {
     uint64_t scrub_interval_ms;        /* from pass to pass: 7 days; 0 = none */
     uint64_t
         pinned_bytes_max; /* maps pinned by reads; beyond it reads are served by copies: 256 MiB */
+    uint32_t map_bytes_min; /* a segment shorter than this is not mapped but read: 16 KiB */
 };
 void ks_engine_limits_default(struct ks_engine_limits *limits);
 /* A few KiB each, so that rolls, recycling and refusals happen all the time: for tests. */
@@ -123,10 +124,6 @@ enum ks_status ks_engine_start(struct ks_engine *engine, struct ks_error *err) K
  * in any case. Without threads (simulation) it runs the steps itself. */
 enum ks_status ks_engine_stop(
     struct ks_engine *engine, uint64_t timeout_ms, struct ks_error *err) KS_MUST_USE;
-
-/* What the threads are at, between start and stop; how many were filled in. */
-size_t ks_engine_pulses(
-    struct ks_engine *engine, struct ks_step_pulse *out_pulses, size_t count_max);
 
 struct ks_engine_stats {
     uint64_t appended_records, appended_bytes, durable_blocks, durable_batches;

@@ -25,6 +25,7 @@ struct ks_flush {
     struct ks_list dirty;         /* [mu] ks_log.flush_link, each referenced */
     bool is_draining;             /* [mu] */
     bool is_busy;                 /* [mu] from begin until the round's commit is through */
+    _Atomic bool must_trim;       /* tails were freed since memory was last given back */
     _Atomic bool is_wake_sent;    /* spares appends the signal's lock */
     bool waits_for_files;         /* [mu] retry_mono_ns ends as soon as the pool has files */
     uint64_t retry_mono_ns;       /* [mu] after a full disk: not before */
@@ -155,6 +156,17 @@ static void plan(struct ks_flush *flush, bool is_all)
     }
 }
 
+/*
+ * Nothing is unflushed: what the tails of many logs have left between their other memory goes back
+ * to the kernel. Only now, for other threads wait while the heap is looked through.
+ */
+static bool flush_rest(struct ks_flush *flush)
+{
+    if (flush->engine->threads && atomic_exchange(&flush->must_trim, false))
+        ks_alloc_trim();
+    return false;
+}
+
 static bool flush_begin(void *self)
 {
     struct ks_flush *flush = self;
@@ -162,15 +174,19 @@ static bool flush_begin(void *self)
     if (ks_engine_is_poisoned(engine))
         return false;
     bool is_draining = false;
+    bool is_clean = false;
     {
         KS_LOCK_SCOPE(&flush->mu);
+        is_clean = ks_list_is_empty(&flush->dirty) && !flush->is_busy;
         bool is_refused = ks_clock_mono_ns(engine->options.clock) < flush->retry_mono_ns;
         flush->step.idle_ms_max = ks_list_is_empty(&flush->dirty) ? 0 : LOOK_MS;
-        if (flush->is_busy || is_refused || ks_list_is_empty(&flush->dirty))
+        if (!is_clean && (flush->is_busy || is_refused))
             return false;
-        flush->is_busy = true;
+        flush->is_busy = !is_clean;
         is_draining = flush->is_draining;
     }
+    if (is_clean)
+        return flush_rest(flush);
     atomic_store(&flush->is_wake_sent, false);
     flush->candidate_count = 0;
     uint64_t total = gather(flush);
@@ -243,6 +259,7 @@ static void round_done(
     for (uint32_t i = 0; !status && i < round->count; i++)
         ks_flush_job_publish(round->jobs[i]);
     if (!status) {
+        atomic_store(&flush->must_trim, true);
         ks_engine_count(flush->engine, KS_COUNT_FLUSH_ROUNDS, 1);
         if (round->refusal.status != KS_STORAGE_FULL && round->files_missing == 0)
             atomic_store(&flush->engine->is_disk_full, false);

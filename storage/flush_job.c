@@ -245,10 +245,17 @@ static enum ks_status allocate(struct ks_flush_job *job, struct ks_error *err)
     return st;
 }
 
-static void header_fill(const struct ks_flush_job *job, uint8_t bytes[KS_SEGMENT_HEADER_BYTES])
+/* Errors: KS_NOT_FOUND the stream is gone meanwhile. */
+static enum ks_status header_fill(
+    struct ks_flush_job *job, uint8_t bytes[KS_SEGMENT_HEADER_BYTES], struct ks_error *err)
 {
-    const struct ks_log_identity *identity = job->log->identity;
+    const struct ks_log_identity *identity = &job->log->identity;
     const struct ks_segment *segment = job->segment;
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = NULL;
+    if (ks_registry_find_number(segment->engine, identity->stream_number, &stream)) {
+        job->is_gone = true;
+        return ks_fail(err, KS_NOT_FOUND, 0, "the stream of a segment was deleted");
+    }
     struct ks_segment_header header = {.file_id = segment->file_id,
         .generation = segment->generation,
         .log_id = segment->log_id,
@@ -258,9 +265,12 @@ static void header_fill(const struct ks_flush_job *job, uint8_t bytes[KS_SEGMENT
         .shard_index = identity->shard_index,
         .hash_first = identity->hash_first,
         .hash_last = identity->hash_last};
-    memcpy(header.stream_id, identity->stream_id, sizeof header.stream_id);
-    memcpy(header.stream_name, identity->stream_name, sizeof header.stream_name);
+    _Static_assert(sizeof header.stream_id == sizeof stream->id, "a header holds an id");
+    _Static_assert(sizeof header.stream_name == sizeof stream->name, "a header holds a name");
+    memcpy(header.stream_id, stream->id, sizeof header.stream_id);
+    memcpy(header.stream_name, stream->name, sizeof header.stream_name);
     ks_segment_header_encode(&header, bytes);
+    return KS_OK;
 }
 
 /* Gathered writes of about a MiB, each sent on its way, so that the sync at the end is short. */
@@ -300,10 +310,10 @@ static enum ks_status write_job(struct ks_flush_job *job, struct ks_error *err)
     KS_AUTO_FREE uint8_t *header = is_new ? ks_malloc(KS_SEGMENT_HEADER_BYTES) : NULL;
     if (is_new && !header)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot write a segment");
-    if (is_new)
-        header_fill(job, header);
-    enum ks_status st =
-        write_batches(job, ks_view_of(header, is_new ? KS_SEGMENT_HEADER_BYTES : 0), err);
+    enum ks_status st = is_new ? header_fill(job, header, err) : KS_OK;
+    if (st)
+        return st;
+    st = write_batches(job, ks_view_of(header, is_new ? KS_SEGMENT_HEADER_BYTES : 0), err);
     if (st)
         ks_engine_poison(job->log->engine, err);
     return st;
@@ -532,7 +542,7 @@ enum ks_status ks_flush_job_apply(
 static void sparse_push(struct ks_segment *segment, const struct ks_index_entry *entry)
 {
     if (segment->sparse_count == segment->sparse_capacity) {
-        uint32_t capacity = segment->sparse_capacity ? 2 * segment->sparse_capacity : 4;
+        uint32_t capacity = segment->sparse_capacity ? 2 * segment->sparse_capacity : 1;
         struct ks_index_entry *grown =
             ks_realloc(segment->sparse, capacity * sizeof *segment->sparse);
         if (!grown)

@@ -25,12 +25,11 @@ enum ks_status ks_log_create(struct ks_engine *engine, uint64_t log_id,
     const struct ks_log_identity *identity, struct ks_log **out_log, struct ks_error *err)
 {
     KS_AUTO_FREE struct ks_log *log = ks_zalloc(sizeof *log);
-    KS_AUTO_FREE struct ks_log_identity *copy = ks_memdup(identity, sizeof *identity);
-    if (!log || !copy)
+    if (!log)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot open log %llu", (unsigned long long)log_id);
     log->log_id = log_id;
     log->engine = engine;
-    log->identity = KS_TAKE(copy);
+    log->identity = *identity;
     atomic_init(&log->refs, 1);
     ks_mutex_init(&log->mu, KS_RANK_SHARD);
     log->state = KS_LOG_OPEN;
@@ -61,7 +60,6 @@ void ks_log_unref(struct ks_log *log)
     ks_producers_destroy(log->producers);
     ks_segment_list_fini(&log->segments);
     ks_mutex_fini(&log->mu);
-    ks_free((void *)(uintptr_t)log->identity);
     ks_free(log);
 }
 

@@ -25,10 +25,10 @@ enum ks_log_state {
     KS_LOG_DELETED, /* the tombstone is durable, or will be: nothing is served */
 };
 
-/* What a segment header says of its origin, so that files can be adopted without the catalog. */
+/* What a segment header says of its origin, so that files can be adopted without the catalog. The
+ * stream's names are the registry's: a log is idle most of the time, and there are many. */
 struct ks_log_identity {
-    char stream_id[25];
-    char stream_name[129];
+    uint64_t stream_number;
     uint32_t shard_index;
     uint64_t shard_created_s;
     ks_u128 hash_first;
@@ -44,9 +44,9 @@ struct ks_log_edge {
 };
 
 struct ks_log {
-    uint64_t log_id;                        /* [const] never reused */
-    struct ks_engine *engine;               /* [const] */
-    const struct ks_log_identity *identity; /* [const] owned by the log */
+    uint64_t log_id;                 /* [const] never reused */
+    struct ks_engine *engine;        /* [const] */
+    struct ks_log_identity identity; /* [const] */
     _Atomic uint32_t refs;
 
     struct ks_mutex mu;             /* KS_RANK_SHARD; held for one batch's memcpy at most */

@@ -6,14 +6,18 @@
  * below, little-endian. */
 #define PRODUCERS_VERSION 1u
 #define PRODUCER_BATCH_BYTES 32u
-#define PRODUCERS_GROW 4u
+#define PRODUCERS_FIRST 1u
+#define BATCHES_FIRST 2u
 
 struct producer {
     uint32_t count;
-    struct ks_producer_batch batches[KS_PRODUCER_BATCHES]; /* oldest first, count of them */
+    uint32_t capacity;
+    struct ks_producer_batch
+        *batches; /* oldest first, count of them; grows to KS_PRODUCER_BATCHES */
 };
 
-/* ids apart from the rows: looking for one of 128 reads 1 KiB, not 40. */
+/* ids apart from the rows: looking for one of 128 reads 1 KiB, not 2. Small at first: there are
+ * many logs that hear of one producer and once. */
 struct ks_producers {
     uint32_t count;
     uint32_t capacity;
@@ -34,6 +38,8 @@ void ks_producers_destroy(struct ks_producers *producers)
 {
     if (!producers)
         return;
+    for (uint32_t i = 0; i < producers->capacity; i++)
+        ks_free(producers->rows[i].batches);
     ks_free(producers->ids);
     ks_free(producers->rows);
     ks_free(producers);
@@ -87,12 +93,24 @@ enum ks_producer_verdict ks_producers_judge(const struct ks_producers *producers
     return refuse(KS_PRODUCER_UNKNOWN, out_status);
 }
 
-enum ks_status ks_producers_reserve(struct ks_producers *producers, uint64_t producer_id)
+/* Room for one more batch, so that noting it cannot fail. */
+static enum ks_status producer_reserve(struct producer *row)
 {
-    if (producers->count < producers->capacity || producers->count == KS_PRODUCERS_MAX ||
-        producers_find(producers, producer_id))
+    if (row->count < row->capacity || row->capacity == KS_PRODUCER_BATCHES)
         return KS_OK;
-    uint32_t capacity = producers->capacity ? producers->capacity * 2 : PRODUCERS_GROW;
+    uint32_t capacity = row->capacity ? row->capacity * 2 : BATCHES_FIRST;
+    capacity = KS_MIN(capacity, (uint32_t)KS_PRODUCER_BATCHES);
+    struct ks_producer_batch *batches = ks_realloc(row->batches, capacity * sizeof *batches);
+    if (!batches)
+        return KS_NO_MEMORY;
+    row->batches = batches;
+    row->capacity = capacity;
+    return KS_OK;
+}
+
+static enum ks_status producers_grow(struct ks_producers *producers)
+{
+    uint32_t capacity = producers->capacity ? producers->capacity * 2 : PRODUCERS_FIRST;
     capacity = KS_MIN(capacity, (uint32_t)KS_PRODUCERS_MAX);
     uint64_t *ids = ks_realloc(producers->ids, capacity * sizeof *ids);
     if (!ids)
@@ -101,6 +119,8 @@ enum ks_status ks_producers_reserve(struct ks_producers *producers, uint64_t pro
     struct producer *rows = ks_realloc(producers->rows, capacity * sizeof *rows);
     if (!rows)
         return KS_NO_MEMORY;
+    for (uint32_t i = producers->capacity; i < capacity; i++)
+        rows[i] = (struct producer){.count = 0};
     producers->rows = rows;
     producers->capacity = capacity;
     return KS_OK;
@@ -108,11 +128,11 @@ enum ks_status ks_producers_reserve(struct ks_producers *producers, uint64_t pro
 
 /* The place for a new producer; a full table forgets the one whose newest batch is the oldest in
  * the log. */
-static uint32_t producers_place(struct ks_producers *producers)
+static uint32_t producers_place(const struct ks_producers *producers)
 {
     if (producers->count < KS_PRODUCERS_MAX) {
         KS_ASSERT(producers->count < producers->capacity); /* reserved */
-        return producers->count++;
+        return producers->count;
     }
     uint32_t oldest = 0;
     for (uint32_t i = 1; i < producers->count; i++) {
@@ -123,12 +143,28 @@ static uint32_t producers_place(struct ks_producers *producers)
     return oldest;
 }
 
+enum ks_status ks_producers_reserve(struct ks_producers *producers, uint64_t producer_id)
+{
+    struct producer *row = producers_find(producers, producer_id);
+    if (row)
+        return producer_reserve(row);
+    if (producers->count == producers->capacity && producers->count < KS_PRODUCERS_MAX) {
+        enum ks_status st = producers_grow(producers);
+        if (st)
+            return st;
+    }
+    /* It would begin anew in the row of another: then there is room in it. */
+    row = &producers->rows[producers_place(producers)];
+    return row->capacity > 0 ? KS_OK : producer_reserve(row);
+}
+
 void ks_producers_record(
     struct ks_producers *producers, uint64_t producer_id, const struct ks_producer_batch *batch)
 {
     struct producer *row = producers_find(producers, producer_id);
     if (!row) {
         uint32_t place = producers_place(producers);
+        producers->count = KS_MAX(producers->count, place + 1);
         producers->ids[place] = producer_id;
         row = &producers->rows[place];
         row->count = 0;
@@ -138,6 +174,7 @@ void ks_producers_record(
             &row->batches[0], &row->batches[1], (KS_PRODUCER_BATCHES - 1) * sizeof row->batches[0]);
         row->count--;
     }
+    KS_ASSERT(row->count < row->capacity); /* reserved */
     row->batches[row->count++] = *batch;
 }
 
@@ -225,15 +262,15 @@ static enum ks_status producer_decode(struct ks_cursor *c, struct ks_producers *
     if (!ks_cursor_u64le(c, &id) || !ks_cursor_u8(c, &batches) || id == 0 || batches == 0 ||
         batches > KS_PRODUCER_BATCHES || producers_find(producers, id))
         return KS_CORRUPT;
-    enum ks_status st = ks_producers_reserve(producers, id);
-    if (st)
-        return st;
     uint64_t before = 0;
     for (uint32_t i = 0; i < batches; i++) {
         struct ks_producer_batch batch;
         if (!batch_decode(c, &batch) || batch.first_sequence <= before)
             return KS_CORRUPT;
         before = batch.first_sequence;
+        enum ks_status st = ks_producers_reserve(producers, id);
+        if (st)
+            return st;
         ks_producers_record(producers, id, &batch);
     }
     return KS_OK;

@@ -75,12 +75,11 @@ enum ks_status ks_registry_high_put(
 enum ks_status ks_shard_make_log(struct ks_engine *engine, const struct ks_stream *stream,
     struct ks_shard *shard, uint64_t log_id, struct ks_error *err)
 {
-    struct ks_log_identity identity = {.shard_index = shard->index,
+    struct ks_log_identity identity = {.stream_number = stream->number,
+        .shard_index = shard->index,
         .shard_created_s = shard->created_s,
         .hash_first = shard->hash_first,
         .hash_last = shard->hash_last};
-    memcpy(identity.stream_id, stream->id, sizeof identity.stream_id);
-    memcpy(identity.stream_name, stream->name, sizeof identity.stream_name);
     enum ks_status st = ks_log_create(engine, log_id, &identity, &shard->log, err);
     if (st)
         return st;

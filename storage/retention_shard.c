@@ -46,14 +46,12 @@ static void removal_delivered(struct ks_mail *mail)
 }
 
 /* When the shard of a closed log was closed, at the latest; 0: it has no such shard any more. */
-static uint64_t closed_unix_ms(
-    struct ks_engine *engine, const struct ks_log *log, uint64_t *out_stream_number)
+static uint64_t closed_unix_ms(struct ks_engine *engine, const struct ks_log *log)
 {
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = NULL;
-    if (ks_registry_find_id(engine, log->identity->stream_id, &stream))
+    if (ks_registry_find_number(engine, log->identity.stream_number, &stream))
         return 0;
-    *out_stream_number = stream->number;
-    const struct ks_shard *shard = ks_stream_shard(stream, log->identity->shard_index);
+    const struct ks_shard *shard = ks_stream_shard(stream, log->identity.shard_index);
     return shard && shard->log == log && !shard->is_open ? shard->closed_s * 1000 + 999 : 0;
 }
 
@@ -72,8 +70,7 @@ bool ks_retention_remove_shard(
         if (!may_leave(log, now_unix_ms))
             return false;
     }
-    uint64_t stream_number = 0;
-    uint64_t closed = closed_unix_ms(retention->engine, log, &stream_number);
+    uint64_t closed = closed_unix_ms(retention->engine, log);
     {
         KS_LOCK_SCOPE(&log->mu);
         log->closed_unix_ms = closed;
@@ -88,8 +85,8 @@ bool ks_retention_remove_shard(
         removal->admin.mail.deliver = removal_delivered;
         removal->admin.home = &retention->box;
         retention->removal_count++;
-        enum ks_status st = ks_shard_remove(
-            retention->engine, stream_number, log->identity->shard_index, &removal->admin, NULL);
+        enum ks_status st = ks_shard_remove(retention->engine, log->identity.stream_number,
+            log->identity.shard_index, &removal->admin, NULL);
         if (st)
             removal_end(removal, st);
         return true;

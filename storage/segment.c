@@ -89,6 +89,7 @@ void ks_segment_unref(struct ks_segment *segment)
     }
     ks_mutex_fini(&segment->mu);
     ks_free(segment->sparse);
+    ks_free(segment->hints);
     ks_free(segment);
 }
 
@@ -219,12 +220,14 @@ static void map_cache_evict(struct ks_segment *victim)
 {
     void *map = NULL;
     uint64_t map_bytes = 0;
+    KS_AUTO_FREE struct ks_segment_hints *hints = NULL;
     {
         KS_LOCK_SCOPE(&victim->mu);
         if (victim->map && victim->map_pins == 0) {
             map = victim->map;
             map_bytes = victim->map_bytes;
             victim->map = NULL;
+            hints = KS_TAKE(victim->hints); /* nobody has read here for long */
             segment_forget_map(victim);
         }
     }
@@ -310,9 +313,14 @@ void ks_segment_hint(struct ks_segment *segment, const struct ks_index_entry *en
 {
     uint64_t now_ns = ks_max_u64(1, ks_clock_mono_ns(segment->engine->options.clock));
     KS_LOCK_SCOPE(&segment->mu);
-    segment->hints[segment->hint_next] = *entry;
-    segment->hint_next = (segment->hint_next + 1) % KS_SEGMENT_HINTS;
     segment->read_mono_ns = now_ns;
+    if (!segment->hints)
+        segment->hints = ks_zalloc(sizeof *segment->hints);
+    struct ks_segment_hints *hints = segment->hints;
+    if (!hints)
+        return; /* the next read looks in the index */
+    hints->entries[hints->next] = *entry;
+    hints->next = (hints->next + 1) % KS_SEGMENT_HINTS;
 }
 
 bool ks_segment_recall(
@@ -320,8 +328,8 @@ bool ks_segment_recall(
 {
     KS_LOCK_SCOPE(&segment->mu);
     bool is_found = false;
-    for (uint32_t i = 0; i < KS_SEGMENT_HINTS; i++) {
-        const struct ks_index_entry *hint = &segment->hints[i];
+    for (uint32_t i = 0; segment->hints && i < KS_SEGMENT_HINTS; i++) {
+        const struct ks_index_entry *hint = &segment->hints->entries[i];
         if (hint->offset == 0 || hint->sequence > sequence ||
             sequence - hint->sequence > HINT_RECORDS_MAX)
             continue;

@@ -30,6 +30,10 @@ struct ks_index_entry {
 };
 
 #define KS_SEGMENT_HINTS 4
+struct ks_segment_hints {
+    struct ks_index_entry entries[KS_SEGMENT_HINTS];
+    uint32_t next;
+};
 
 struct ks_segment {
     struct ks_engine *engine;    /* [const] */
@@ -63,10 +67,9 @@ struct ks_segment {
     bool is_header_checked; /* [mu] first use after a start: header matches id and generation, cache
                                was dropped */
     bool is_damaged;        /* [mu] it does not: nothing in it can be served */
-    struct ks_index_entry
-        hints[KS_SEGMENT_HINTS]; /* [mu] where recent reads ended: the next one goes on there */
-    uint32_t hint_next;          /* [mu] */
-    uint64_t read_mono_ns;       /* [mu] when the last read ended in it; 0 = never */
+    struct ks_segment_hints *hints; /* [mu] where recent reads ended: the next one goes on there.
+                                       NULL before the first, and when the map went */
+    uint64_t read_mono_ns;          /* [mu] when the last read ended in it; 0 = never */
 };
 
 /* Which segments are mapped, least recently used first. */

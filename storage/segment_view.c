@@ -44,7 +44,9 @@ enum ks_status ks_segment_view_open(
     struct ks_segment_view *view, bool use_map, struct ks_error *err)
 {
     view->walk.may_block = view->may_block;
-    if (!use_map)
+    /* A map costs more than a short read: page tables, and a page or two of it that stay. */
+    bool is_short = view->walk.end_bytes < view->segment->engine->options.limits.map_bytes_min;
+    if (!use_map || is_short)
         return view->may_block ? KS_OK : KS_WOULD_BLOCK;
     enum ks_status st = ks_segment_pin_map(
         view->segment, view->walk.end_bytes, view->may_block, &view->walk.map, err);

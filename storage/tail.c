@@ -2,7 +2,7 @@
 
 #include "base/alloc.h"
 
-#define TAIL_CHUNK_BYTES_MIN 4096u
+#define TAIL_CHUNK_BYTES_MIN 512u
 #define TAIL_MARK_BYTES 4096u
 
 /* The batch at offset is the chunk's batch_index-th (from 0) and begins with sequence. */
@@ -27,6 +27,50 @@ static void tail_check(const struct ks_tail *tail)
 {
     KS_ASSERT(tail->chunk_bytes >= TAIL_CHUNK_BYTES_MIN);
     KS_ASSERT(!ks_list_is_empty(&tail->chunks) || tail->bytes == 0);
+}
+
+void ks_tail_budget_init(struct ks_tail_budget *budget, uint64_t bytes_max)
+{
+    ks_tail_pool_init(&budget->pool);
+    atomic_init(&budget->used_bytes, 0);
+    atomic_init(&budget->bytes_max, bytes_max);
+}
+
+void ks_tail_budget_fini(struct ks_tail_budget *budget)
+{
+    KS_ASSERT(atomic_load(&budget->used_bytes) == 0);
+    ks_tail_pool_fini(&budget->pool);
+}
+
+/* An address sanitizer sees wrong uses only of chunks that have memory of their own. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POOLED_BYTES_MAX 0u
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define POOLED_BYTES_MAX 0u
+#endif
+#ifndef POOLED_BYTES_MAX
+#define POOLED_BYTES_MAX KS_TAIL_POOL_BLOCK_BYTES
+#endif
+
+static bool is_pooled(uint64_t memory)
+{
+    return memory <= POOLED_BYTES_MAX;
+}
+
+static void *memory_take(struct ks_tail_budget *budget, uint64_t memory)
+{
+    return is_pooled(memory) ? ks_tail_pool_take(&budget->pool) : ks_malloc(memory);
+}
+
+static void memory_give(struct ks_tail_chunk *chunk)
+{
+    if (is_pooled(chunk->memory_bytes))
+        ks_tail_pool_give(&chunk->budget->pool, chunk);
+    else
+        ks_free(chunk);
 }
 
 void ks_tail_init(struct ks_tail *tail, struct ks_tail_budget *budget, uint32_t chunk_bytes)
@@ -60,10 +104,11 @@ void ks_tail_chunk_unref(struct ks_tail_chunk *chunk)
     KS_ASSERT(before > 0);
     if (before > 1)
         return;
-    uint64_t used = atomic_fetch_sub_explicit(
-        &chunk->budget->used_bytes, chunk->memory_bytes, memory_order_relaxed);
-    KS_ASSERT(used >= chunk->memory_bytes);
-    ks_free(chunk);
+    struct ks_tail_budget *budget = chunk->budget;
+    uint64_t memory = chunk->memory_bytes;
+    memory_give(chunk);
+    uint64_t used = atomic_fetch_sub_explicit(&budget->used_bytes, memory, memory_order_relaxed);
+    KS_ASSERT(used >= memory);
 }
 
 static bool budget_charge(struct ks_tail_budget *budget, uint64_t bytes, bool may_exceed)
@@ -88,7 +133,7 @@ enum ks_status ks_tail_reserve(struct ks_tail *tail, uint32_t stored_bytes, bool
     struct ks_tail_chunk *last = tail_last_chunk(tail);
     if (last && stored_bytes <= last->capacity_bytes - last->used_bytes)
         return KS_OK;
-    /* Doubling from 4 KiB: an idle log stays small, a busy one needs few chunks. */
+    /* Doubling from 512 bytes: an idle log stays small, a busy one needs few chunks. */
     uint32_t capacity =
         last ? KS_MIN(last->capacity_bytes, tail->chunk_bytes / 2) * 2 : TAIL_CHUNK_BYTES_MIN;
     capacity = (uint32_t)ks_round_up(KS_MAX(capacity, stored_bytes), sizeof(struct ks_tail_mark));
@@ -97,7 +142,7 @@ enum ks_status ks_tail_reserve(struct ks_tail *tail, uint32_t stored_bytes, bool
         sizeof(struct ks_tail_chunk) + capacity + mark_max * sizeof(struct ks_tail_mark);
     if (!budget_charge(tail->budget, memory, may_exceed))
         return KS_THROTTLED;
-    struct ks_tail_chunk *chunk = ks_malloc(memory);
+    struct ks_tail_chunk *chunk = memory_take(tail->budget, memory);
     if (!chunk) {
         atomic_fetch_sub_explicit(&tail->budget->used_bytes, memory, memory_order_relaxed);
         return KS_NO_MEMORY;

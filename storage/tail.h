@@ -14,11 +14,14 @@
 #include "base/list.h"
 #include "base/status.h"
 #include "proto/batch.h"
+#include "storage/tail_pool.h"
 
 #include <stdatomic.h>
 
-/* Bytes of tails in the whole process, with a ceiling. Threads: atomic. */
+/* Bytes of tails in the whole process, with a ceiling, and memory for the small ones. Threads: any.
+ */
 struct ks_tail_budget {
+    struct ks_tail_pool pool;
     _Atomic uint64_t used_bytes;
     _Atomic uint64_t bytes_max; /* may change while running; what is there stays */
 };
@@ -46,9 +49,12 @@ struct ks_tail {
     struct ks_list chunks; /* oldest first; all but the last are full */
     uint64_t bytes;        /* stored bytes in the chain above the flushed sequence */
     struct ks_tail_budget *budget;
-    uint32_t
-        chunk_bytes; /* size of a full-grown chunk; the first of an idle log is 4 KiB, doubling */
+    uint32_t chunk_bytes; /* size of a full-grown chunk; the first of an idle log is 512 bytes,
+                             doubling */
 };
+
+void ks_tail_budget_init(struct ks_tail_budget *budget, uint64_t bytes_max);
+void ks_tail_budget_fini(struct ks_tail_budget *budget); /* no chunk is left */
 
 void ks_tail_init(struct ks_tail *tail, struct ks_tail_budget *budget, uint32_t chunk_bytes);
 void ks_tail_fini(struct ks_tail *tail);
