@@ -145,8 +145,10 @@ static enum ks_status client_ping(struct kstream_client *client, uint64_t deadli
     enum ks_status st = client_call(client, &exchange, &arena, &message, err);
     if (st == KS_OK && info) {
         const Kstream__PingResponse *pong = (const void *)message;
-        struct kstream_server_info filled = {
-            .size = sizeof filled, .server_unix_ms = pong->server_unix_ms, .run_id = pong->run_id};
+        struct kstream_server_info filled = {.size = sizeof filled,
+            .server_unix_ms = pong->server_unix_ms,
+            .run_id = pong->run_id,
+            .pid = pong->pid};
         snprintf(filled.version, sizeof filled.version, "%s", pong->version);
         snprintf(filled.region, sizeof filled.region, "%s", pong->region);
         snprintf(filled.account_id, sizeof filled.account_id, "%s", pong->account_id);

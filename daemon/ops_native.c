@@ -3,6 +3,7 @@
 #include "daemon/version.h"
 
 #include <string.h>
+#include <unistd.h>
 
 void ks_op_ping(struct ks_call *call, const ProtobufCMessage *message)
 {
@@ -19,6 +20,8 @@ void ks_op_ping(struct ks_call *call, const ProtobufCMessage *message)
     response->server_unix_ms = ks_server_unix_ms(call->server);
     response->run_id = call->server->run_id;
     response->frame_bytes_max = KS_FRAME_BYTES_MAX;
+    response->has_pid = true;
+    response->pid = (uint64_t)getpid();
     if (response->version && response->region && response->account_id)
         ks_call_finish(call, &response->base);
     else
