@@ -21,7 +21,7 @@ struct ctl {
     uint32_t timeout_ms;           /* 0: the library's default */
     struct kstream_client *client; /* NULL until ctl_connect */
     json_t *result;                /* the verb's, printed by ctl_main; NULL: nothing to print */
-    const char *table_member;      /* see ctl_output_print */
+    const char *list_member;       /* see ctl_output_print */
     const char *hint;              /* for the error, when the verb knows better than its status */
 };
 

@@ -170,23 +170,35 @@ static const char *code_of(enum kstream_status status)
     return is_ours && status != KSTREAM_INTERNAL ? kstream_status_name(status) : exception;
 }
 
-static void print_json_error(
+/* NULL: out of memory. */
+static json_t *error_to_json(
     const char *operation, const struct kstream_error *err, const char *hint)
 {
-    json_t *error = json_pack("{s:s, s:s, s:s}", "code", code_of(err->status), "operation",
-        operation, "message", err->text);
     char request[24];
     snprintf(request, sizeof request, "%llu", (unsigned long long)err->request_id);
-    json_t *whole = json_object();
-    if (ctl_json_add(error, "hint", hint ? json_string(hint) : json_null()) &&
-        ctl_json_add(error, "request_id", err->request_id ? json_string(request) : json_null()) &&
-        ctl_json_add(whole, "error", json_incref(error)) &&
-        json_dumpf(whole, stderr, JSON_INDENT(4)) == 0)
-        fputc('\n', stderr);
-    else
-        fprintf(stderr, "kstreamctl: %s: %s\n", operation, err->text);
+    return json_pack("{s:{s:s, s:s, s:s, s:s?, s:s?}}", "error", "code", code_of(err->status),
+        "operation", operation, "message", err->text[0] ? err->text : kstream_strerror(err->status),
+        "hint", hint, "request_id", err->request_id ? request : NULL);
+}
+
+/*
+ * An error is printed whole as long as the query does not ask for a part of it: "error.code".
+ * False: this format has no form for errors, or there is no memory.
+ */
+static bool print_error(
+    const struct ctl *ctl, const char *operation, const struct kstream_error *err, const char *hint)
+{
+    struct ctl_output output = ctl->output;
+    bool is_json = output.format == CTL_OUTPUT_JSON || output.format == CTL_OUTPUT_NDJSON;
+    bool is_asked = output.query && jmes_is_about(output.query, "error");
+    if (!output.is_chosen || (!is_json && !is_asked))
+        return false;
+    if (!is_asked)
+        output.query = NULL;
+    json_t *error = error_to_json(operation, err, hint);
+    bool is_printed = error && ctl_output_print(&output, error, NULL, stderr, NULL) == KS_OK;
     json_decref(error);
-    json_decref(whole);
+    return is_printed;
 }
 
 /* Prints and returns the exit code. */
@@ -201,10 +213,8 @@ static int report(const struct ctl *ctl, const struct kstream_error *err)
         hint = usage_hint;
     }
     fflush(stdout);
-    if (ctl->output.is_chosen && ctl->output.format == CTL_OUTPUT_JSON) {
-        print_json_error(operation, err, hint);
+    if (print_error(ctl, operation, err, hint))
         return kstream_status_exit_code(err->status);
-    }
     fprintf(stderr, "kstreamctl: %s%s%s", ctl->args.verb ? operation : "",
         ctl->args.verb ? ": " : "", err->text[0] ? err->text : kstream_strerror(err->status));
     if (err->status != KSTREAM_USAGE) {
@@ -244,15 +254,18 @@ static enum ks_status prepare(struct ctl *ctl, struct ks_error *err)
     const struct ctl_args *args = &ctl->args;
     ctl->output.format = isatty(STDOUT_FILENO) ? CTL_OUTPUT_TABLE : CTL_OUTPUT_JSON;
     ctl->output.no_header = ctl_args_has(args, CTL_NO_HEADER);
+    ctl->output.columns = args->values[CTL_COLUMNS];
+    ctl->output.sort_by = args->values[CTL_SORT_BY];
     ctl->output.width = terminal_width();
     enum ks_status st = KS_OK;
     if (ctl_args_has(args, CTL_OUTPUT)) {
         st = ctl_output_format_from_text(args->values[CTL_OUTPUT], &ctl->output.format, err);
         ctl->output.is_chosen = !st;
     }
-    if (!st && ctl_args_has(args, CTL_QUERY)) {
+    if (!st && ctl_args_has(args, CTL_QUERY))
         st = parse_query(ctl, err);
-    }
+    if (!st)
+        st = ctl_output_check(&ctl->output, err);
     uint64_t timeout_ms = 0;
     if (!st && ctl_args_has(args, CTL_TIMEOUT)) {
         st = ctl_duration_from_text(args->values[CTL_TIMEOUT], &timeout_ms, err);
@@ -265,6 +278,14 @@ static enum ks_status prepare(struct ctl *ctl, struct ks_error *err)
     return st;
 }
 
+/* Where only the list is shown, what stands around it is not. */
+static void note_next_page(const struct ctl *ctl)
+{
+    const char *token = json_string_value(json_object_get(ctl->result, "NextToken"));
+    if (token && ctl->list_member && ctl_output_shows_list(&ctl->output))
+        fprintf(stderr, "There is more: --starting-token %s\n", token);
+}
+
 static int run_verb(struct ctl *ctl)
 {
     struct kstream_error err = KSTREAM_ERROR_INIT;
@@ -275,11 +296,13 @@ static int run_verb(struct ctl *ctl)
     if (ctl->result) {
         struct ks_error print_err = KS_ERROR_INIT;
         enum ks_status print_st =
-            ctl_output_print(&ctl->output, ctl->result, ctl->table_member, stdout, &print_err);
+            ctl_output_print(&ctl->output, ctl->result, ctl->list_member, stdout, &print_err);
         if (print_st && !st)
             st = ctl_fail_from(&err, print_st, &print_err);
         if (print_st == KS_INVALID)
             ctl->hint = "only the query failed: what the command does is done";
+        if (!print_st)
+            note_next_page(ctl);
     }
     /* head(1) has read enough: that is no failure. */
     if (st == KSTREAM_IO && err.system_error == EPIPE)

@@ -1,14 +1,12 @@
 #include "tools/ctl_output.h"
 
-#include "base/alloc.h"
+#include "tools/ctl_csv.h"
 #include "tools/ctl_json.h"
 #include "tools/ctl_table.h"
+#include "tools/ctl_text.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define JSON_FLAGS (JSON_INDENT(4) | JSON_ENCODE_ANY)
 
 enum ks_status ctl_output_format_from_text(
     const char *text, enum ctl_output_format *out_format, struct ks_error *err)
@@ -17,6 +15,8 @@ enum ks_status ctl_output_format_from_text(
         [CTL_OUTPUT_TABLE] = "table",
         [CTL_OUTPUT_JSON] = "json",
         [CTL_OUTPUT_TEXT] = "text",
+        [CTL_OUTPUT_NDJSON] = "ndjson",
+        [CTL_OUTPUT_CSV] = "csv",
         [CTL_OUTPUT_NONE] = "none",
     };
     for (size_t i = 0; i < KS_COUNT_OF(names); i++) {
@@ -25,209 +25,137 @@ enum ks_status ctl_output_format_from_text(
             return KS_OK;
         }
     }
-    return ks_fail(err, KS_USAGE, 0, "'--output %.40s': table, json, text or none is needed", text);
+    return ks_fail(err, KS_USAGE, 0,
+        "'--output %.40s': table, json, text, ndjson, csv or none is needed", text);
 }
 
-/* ---- text: the rules of the aws CLI ---- */
-
-static void text_scalar(FILE *to, const json_t *value)
+enum ks_status ctl_output_check(const struct ctl_output *output, struct ks_error *err)
 {
-    switch (json_typeof(value)) {
-    case JSON_STRING:
-        fwrite(json_string_value(value), 1, json_string_length(value), to);
-        break;
-    case JSON_INTEGER:
-        fprintf(to, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        break;
-    case JSON_REAL:
-        fprintf(to, "%.15g", json_real_value(value));
-        break;
-    case JSON_TRUE:
-        fputs("True", to);
-        break;
-    case JSON_FALSE:
-        fputs("False", to);
-        break;
-    case JSON_NULL:
-    case JSON_OBJECT:
-    case JSON_ARRAY:
-    default:
-        fputs("None", to);
-        break;
+    const char *option = output->columns ? "--columns" : "--sort-by";
+    bool has_columns = output->format == CTL_OUTPUT_TABLE || output->format == CTL_OUTPUT_CSV ||
+                       output->format == CTL_OUTPUT_TEXT || output->format == CTL_OUTPUT_NONE;
+    if ((!output->columns && !output->sort_by) || has_columns)
+        return KS_OK;
+    return ks_fail(err, KS_USAGE, 0,
+        "'%s' is for tables: add --output table, csv or text; for JSON there is --query", option);
+}
+
+/* ---- grids ---- */
+
+static enum ks_status print_rows(
+    const struct ctl_output *output, const struct ctl_rows *rows, FILE *to, struct ks_error *err)
+{
+    if (output->format == CTL_OUTPUT_TEXT)
+        return ctl_text_print_rows(rows, to, err);
+    if (output->format == CTL_OUTPUT_CSV) {
+        if (!output->no_header)
+            ctl_csv_print_header(rows, to);
+        return ctl_csv_print_rows(rows, to, err);
     }
+    struct ctl_table_options options = {
+        .no_header = output->no_header, .has_color = output->has_color, .width = output->width};
+    return ctl_table_print_rows(rows, &options, to, err);
 }
 
-static bool is_scalar(const json_t *value)
+/* The value as a grid: a list has a row per item, anything else is one row. */
+static enum ks_status print_grid(const struct ctl_output *output, json_t *value, const char *title,
+    FILE *to, struct ks_error *err)
 {
-    return !json_is_object(value) && !json_is_array(value);
-}
-
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* The members' names, sorted, in an array to free; NULL without memory or members. */
-static const char **sorted_names(json_t *object, size_t *out_count)
-{
-    size_t size = json_object_size(object);
-    *out_count = 0;
-    if (size == 0)
-        return NULL;
-    const char **names = ks_calloc(size, sizeof *names);
-    if (!names)
-        return NULL;
-    const char *name;
-    json_t *value;
-    json_object_foreach(object, name, value) names[(*out_count)++] = name;
-    qsort(names, *out_count, sizeof *names, compare_texts);
-    return names;
-}
-
-static void text_value(FILE *to, json_t *value, const char *label);
-
-static void text_label(FILE *to, const char *label)
-{
-    for (; *label; label++)
-        fputc(*label >= 'a' && *label <= 'z' ? *label - 'a' + 'A' : *label, to);
-}
-
-/* A line of the scalars, then the rest, each under its own name. columns NULL: the object's own. */
-static void text_object(FILE *to, json_t *object, const char *label, json_t *columns)
-{
-    size_t count = 0;
-    KS_AUTO_FREE const char **names = sorted_names(columns ? columns : object, &count);
-    bool is_begun = false;
-    for (size_t i = 0; i < count; i++) {
-        const json_t *member = json_object_get(object, names[i]);
-        if (!columns && !is_scalar(member))
-            continue;
-        if (!is_begun && label[0])
-            text_label(to, label);
-        if (is_begun || label[0])
-            fputc('\t', to);
-        is_begun = true;
-        if (member && is_scalar(member))
-            text_scalar(to, member);
-        else
-            fputs("None", to);
-    }
-    if (is_begun)
-        fputc('\n', to);
-    size_t own_count = 0;
-    KS_AUTO_FREE const char **own_names = sorted_names(object, &own_count);
-    for (size_t i = 0; i < own_count; i++) {
-        json_t *member = json_object_get(object, own_names[i]);
-        if (!is_scalar(member))
-            text_value(to, member, own_names[i]);
-    }
-}
-
-/* The scalar members that any object of the array has. */
-static json_t *text_columns(json_t *array)
-{
-    json_t *columns = json_object();
-    size_t index;
-    json_t *item;
-    json_array_foreach(array, index, item)
-    {
-        const char *name;
-        json_t *member;
-        json_object_foreach(item, name, member) if (is_scalar(member))
-            KS_IGNORE(json_object_set_new(columns, name, json_null()), "a missing column shows");
-    }
-    return columns;
-}
-
-static void text_array(FILE *to, json_t *array, const char *label)
-{
-    bool has_only_scalars = true;
-    size_t index;
-    json_t *item;
-    json_array_foreach(array, index, item) has_only_scalars = has_only_scalars && is_scalar(item);
-    if (has_only_scalars) {
-        json_array_foreach(array, index, item)
-        {
-            if (label[0])
-                text_label(to, label);
-            if (label[0] || index > 0)
-                fputc('\t', to);
-            text_scalar(to, item);
-            if (label[0])
-                fputc('\n', to);
-        }
-        if (!label[0] && json_array_size(array) > 0)
-            fputc('\n', to);
-        return;
-    }
-    json_t *columns = text_columns(array);
-    json_array_foreach(array, index, item)
-    {
-        if (json_is_object(item))
-            text_object(to, item, label, columns);
-        else
-            text_value(to, item, label);
-    }
-    json_decref(columns);
-}
-
-static void text_value(FILE *to, json_t *value, const char *label)
-{
-    if (json_is_object(value)) {
-        text_object(to, value, label, NULL);
-    } else if (json_is_array(value)) {
-        text_array(to, value, label);
-    } else {
-        text_scalar(to, value);
-        fputc('\n', to);
-    }
+    struct ctl_rows_options options = {
+        .title = title, .query = output->query, .wants_empty = output->format == CTL_OUTPUT_CSV};
+    json_t *list = json_is_array(value) ? json_incref(value) : json_pack("[O]", value);
+    if (!list)
+        return ks_fail(err, KS_NO_MEMORY, 0, "no memory to print the result");
+    KS_CLEANUP(ctl_rows_closep) struct ctl_rows *rows = NULL;
+    enum ks_status st = ctl_rows_open(list, &options, &rows, err);
+    json_decref(list);
+    if (!st && output->sort_by)
+        st = ctl_rows_sort(rows, output->sort_by, err);
+    if (!st && output->columns)
+        st = ctl_rows_select(rows, output->columns, err);
+    return st ? st : print_rows(output, rows, to, err);
 }
 
 /* ---- all of them ---- */
 
+static void print_json(json_t *value, size_t flags, FILE *to)
+{
+    if (json_dumpf(value, to, flags | JSON_ENCODE_ANY | ctl_json_real_flags(value)) == 0)
+        fputc('\n', to);
+}
+
+/* A list has a line per item. */
+static void print_lines(json_t *value, FILE *to)
+{
+    if (!json_is_array(value))
+        print_json(value, JSON_COMPACT, to);
+    for (size_t i = 0; i < json_array_size(value); i++)
+        print_json(json_array_get(value, i), JSON_COMPACT, to);
+}
+
 static enum ks_status print_value(const struct ctl_output *output, json_t *value, const char *title,
     FILE *to, struct ks_error *err)
 {
-    errno = 0;
+    bool is_grid = output->columns || output->sort_by;
     switch (output->format) {
     case CTL_OUTPUT_NONE:
         return KS_OK;
     case CTL_OUTPUT_JSON:
-        if (json_dumpf(value, to, JSON_FLAGS | ctl_json_real_flags(value)) == 0)
-            fputc('\n', to);
-        break;
+        print_json(value, JSON_INDENT(4), to);
+        return KS_OK;
+    case CTL_OUTPUT_NDJSON:
+        print_lines(value, to);
+        return KS_OK;
+    case CTL_OUTPUT_CSV:
+        return print_grid(output, value, title, to, err);
     case CTL_OUTPUT_TEXT:
-        text_value(to, value, "");
-        break;
-    case CTL_OUTPUT_TABLE: {
-        struct ctl_table_options options = {
-            .title = title, .no_header = output->no_header, .width = output->width};
-        enum ks_status st = ctl_table_print(value, &options, to, err);
-        if (st)
-            return st;
+        return is_grid ? print_grid(output, value, title, to, err) : ctl_text_print(value, to, err);
+    case CTL_OUTPUT_TABLE:
         break;
     }
-    }
-    if (fflush(to) != 0 || ferror(to))
-        return ks_fail(err, KS_IO, errno, "cannot write the result");
-    return KS_OK;
+    if (is_grid)
+        return print_grid(output, value, title, to, err);
+    struct ctl_rows_options rows = {.title = title, .query = output->query};
+    struct ctl_table_options options = {.rows = &rows,
+        .no_header = output->no_header,
+        .has_color = output->has_color,
+        .width = output->width};
+    return ctl_table_print(value, &options, to, err);
+}
+
+static enum ks_status pick(
+    const struct ctl_output *output, json_t *value, json_t **out_picked, struct ks_error *err)
+{
+    struct ks_error inner = KS_ERROR_INIT;
+    enum ks_status st = jmes_search(output->query, value, 0, out_picked, &inner);
+    return st ? ks_fail(err, st, 0, "--query: %s", inner.text) : KS_OK;
+}
+
+bool ctl_output_shows_list(const struct ctl_output *output)
+{
+    bool is_text = output->format == CTL_OUTPUT_TEXT && (output->columns || output->sort_by);
+    return !output->query &&
+           (output->format == CTL_OUTPUT_TABLE || output->format == CTL_OUTPUT_NDJSON ||
+               output->format == CTL_OUTPUT_CSV || is_text);
 }
 
 enum ks_status ctl_output_print(const struct ctl_output *output, json_t *value,
-    const char *table_member, FILE *to, struct ks_error *err)
+    const char *list_member, FILE *to, struct ks_error *err)
 {
+    enum ks_status st = KS_OK;
+    errno = 0;
     if (output->query) {
         json_t *picked = NULL;
-        struct ks_error inner = KS_ERROR_INIT;
-        enum ks_status st = jmes_search(output->query, value, 0, &picked, &inner);
-        if (st)
-            st = ks_fail(err, st, 0, "--query: %s", inner.text);
-        else
+        st = pick(output, value, &picked, err);
+        if (!st)
             st = print_value(output, picked, jmes_title(output->query), to, err);
         json_decref(picked);
-        return st;
+    } else {
+        json_t *list = list_member ? json_object_get(value, list_member) : NULL;
+        st = print_value(output, list && ctl_output_shows_list(output) ? list : value,
+            list_member ? list_member : "", to, err);
     }
-    if (output->format == CTL_OUTPUT_TABLE && table_member && json_object_get(value, table_member))
-        value = json_object_get(value, table_member);
-    return print_value(output, value, table_member ? table_member : "", to, err);
+    if (!st && (fflush(to) != 0 || ferror(to)))
+        st = ks_fail(err, KS_IO, errno, "cannot write the result");
+    return st;
 }

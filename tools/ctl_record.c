@@ -221,10 +221,11 @@ enum kstream_status ctl_run_get_records(struct ctl *ctl, struct kstream_error *e
     st = kstream_get_records(ctl->client, ctl_text(ctl, CTL_SHARD_ITERATOR), &options, &batch, err);
     if (st)
         return st;
-    if (ctl->output.format == CTL_OUTPUT_TEXT && !ctl->output.query) {
+    if (ctl->output.format == CTL_OUTPUT_TEXT && !ctl->output.query && !ctl->output.columns &&
+        !ctl->output.sort_by) {
         st = print_raw(batch, err);
     } else {
-        ctl->table_member = "Records";
+        ctl->list_member = "Records";
         ctl->result = batch_to_json(batch, ctl->output.format == CTL_OUTPUT_TABLE);
         st = ctl->result ? KSTREAM_OK : fail_memory(err);
     }

@@ -170,7 +170,7 @@ enum kstream_status ctl_run_list_streams(struct ctl *ctl, struct kstream_error *
         st = list_pages(ctl, names, summaries, last, items_max, &has_more, err);
     if (!st) {
         ctl->result = json_pack("{s:O, s:O}", "StreamNames", names, "StreamSummaries", summaries);
-        ctl->table_member = "StreamSummaries";
+        ctl->list_member = "StreamSummaries";
         if (!ctl->result ||
             (has_more && !ctl_json_add(ctl->result, "NextToken", ctl_json_text(last))))
             st = fail_memory(err);
@@ -336,7 +336,7 @@ enum kstream_status ctl_run_list_shards(struct ctl *ctl, struct kstream_error *e
     st = ctl_each_shard(ctl, append_shard, shards, err);
     if (!st) {
         ctl->result = json_pack("{s:O}", "Shards", shards);
-        ctl->table_member = "Shards";
+        ctl->list_member = "Shards";
         st = ctl->result ? KSTREAM_OK : fail_memory(err);
     }
     json_decref(shards);

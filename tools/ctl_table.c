@@ -1,73 +1,29 @@
 #include "tools/ctl_table.h"
 
-#include "tools/ctl_time.h"
+#include "proto/limits.h"
+#include "tools/ctl_cell.h"
 
 #include <libsmartcols.h>
 #include <string.h>
-#include <time.h>
 
-#define CELL_BYTES 64
+#define CELL_BYTES_MAX (4 * (size_t)KS_FRAME_BYTES_MAX)
+#define COLOR_TITLE "bold"
 
 KS_DEFINE_CLEANUP(struct libscols_table, scols_unref_table)
 
 static enum ks_status fail_memory(struct ks_error *err)
 {
-    return ks_fail(err, KS_NO_MEMORY, 0, "cannot make a table");
+    KS_IGNORE(ks_fail(err, KS_NO_MEMORY, 0, "cannot make a table"), "only fills err");
+    return KS_NO_MEMORY;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t text_bytes = strlen(text);
-    size_t end_bytes = strlen(end);
-    return text_bytes >= end_bytes && strcmp(text + text_bytes - end_bytes, end) == 0;
-}
-
-/* The same moment in local time; anything else stays as it is. */
-static const char *local_time(const char *utc, char cell[CELL_BYTES])
-{
-    uint64_t unix_ms = 0;
-    _Static_assert(CELL_BYTES >= CTL_TIME_TEXT_BYTES, "a time fits a cell");
-    if (ctl_time_from_text(utc, 0, &unix_ms, NULL))
-        return utc;
-    ctl_time_to_local(unix_ms, cell);
-    return cell;
-}
-
-/* A plain value, or a list of them, as the text of a cell. The result may lie in cell. */
-static const char *cell_text(const char *name, const json_t *value, char cell[CELL_BYTES])
-{
-    cell[0] = '\0';
-    switch (json_typeof(value)) {
-    case JSON_STRING:
-        if (ends_with(name, "Timestamp") || ends_with(name, "_time"))
-            return local_time(json_string_value(value), cell);
-        return json_string_value(value);
-    case JSON_INTEGER:
-        snprintf(cell, CELL_BYTES, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        return cell;
-    case JSON_REAL:
-        snprintf(cell, CELL_BYTES, "%.10g", json_real_value(value));
-        return cell;
-    case JSON_TRUE:
-        return "true";
-    case JSON_FALSE:
-        return "false";
-    case JSON_ARRAY:
-        snprintf(cell, CELL_BYTES, "[%zu]", json_array_size(value));
-        return cell;
-    case JSON_NULL:
-    case JSON_OBJECT:
-    default:
-        return "";
-    }
-}
-
-static struct libscols_table *table_new(const struct ctl_table_options *options)
+static struct libscols_table *table_new(const struct ctl_table_options *options, bool no_header)
 {
     struct libscols_table *table = scols_new_table();
     if (!table)
         return NULL;
-    scols_table_enable_noheadings(table, options->no_header);
+    scols_table_enable_noheadings(table, no_header);
+    scols_table_enable_colors(table, options->has_color);
     scols_table_set_column_separator(table, "  ");
     if (options->width) {
         scols_table_set_termforce(table, SCOLS_TERMFORCE_ALWAYS);
@@ -76,6 +32,40 @@ static struct libscols_table *table_new(const struct ctl_table_options *options)
         scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
     }
     return table;
+}
+
+/* Numbers are read from their right end. */
+static bool column_add(struct libscols_table *table, const char *title, const json_t *sample)
+{
+    int flags = json_is_number(sample) ? SCOLS_FL_RIGHT : SCOLS_FL_TRUNC;
+    struct libscols_column *column = scols_table_new_column(table, title, 0, flags);
+    return column && scols_cell_set_color(scols_column_get_header(column), COLOR_TITLE) == 0;
+}
+
+/* What a status is at a glance; NULL: no colour. */
+static const char *status_color(const char *text)
+{
+    static const struct {
+        const char *text;
+        const char *color;
+    } colors[] = {
+        {"ACTIVE", "green"}, {"CREATING", "yellow"}, {"UPDATING", "yellow"}, {"DELETING", "red"}};
+    for (size_t i = 0; i < KS_COUNT_OF(colors); i++)
+        if (strcmp(colors[i].text, text) == 0)
+            return colors[i].color;
+    return NULL;
+}
+
+static bool cell_set(struct libscols_line *line, size_t column, const char *title, json_t *value)
+{
+    KS_CLEANUP(ks_buf_fini) struct ks_buf text;
+    ks_buf_init(&text, CELL_BYTES_MAX);
+    if (!ctl_cell_for_people(&text, title, value) || !ks_buf_append(&text, "", 1))
+        return false;
+    const char *shown = (const char *)text.data;
+    const char *color = status_color(shown);
+    return scols_line_set_data(line, column, shown) == 0 &&
+           (!color || scols_cell_set_color(scols_line_get_cell(line, column), color) == 0);
 }
 
 /* libsmartcols prints nothing at all for a table without lines. */
@@ -97,219 +87,100 @@ static enum ks_status table_finish(struct libscols_table *table, FILE *to, struc
     return scols_print_table(table) == 0 ? KS_OK : fail_memory(err);
 }
 
-/* Numbers are read from their right end. */
-static int column_flags(const json_t *value)
+/* ---- rows ---- */
+
+/* The first value of a column that is any. */
+static const json_t *sample_of(const struct ctl_rows *rows, size_t column)
 {
-    return json_is_number(value) ? SCOLS_FL_RIGHT : SCOLS_FL_TRUNC;
-}
-
-/* ---- a list of objects ---- */
-
-/* columns: title -> {"path": [names], "sample": value}, in the order of first appearance. */
-struct column_set {
-    json_t *columns;
-    json_t *path; /* of the object looked at: the names that lead there */
-};
-
-static bool column_add(struct column_set *set, const char *name, json_t *member)
-{
-    size_t depth = json_array_size(set->path);
-    /* The short name if it is free or means the same path, else the long one. */
-    const json_t *taken = json_object_get(set->columns, name);
-    bool is_other = taken && !json_equal(json_object_get(taken, "path"), set->path);
-    const char *parent = depth > 1 ? json_string_value(json_array_get(set->path, depth - 2)) : "";
-    char long_name[160];
-    snprintf(long_name, sizeof long_name, "%s.%s", parent, name);
-    const char *title = is_other ? long_name : name;
-    if (json_object_get(set->columns, title))
-        return true;
-    json_t *column = json_pack("{s:o, s:O}", "path", json_copy(set->path), "sample", member);
-    return json_object_set_new(set->columns, title, column) == 0;
-}
-
-static bool columns_collect(struct column_set *set, json_t *object)
-{
-    const char *name;
-    json_t *member;
-    bool is_fine = true;
-    json_object_foreach(object, name, member)
-    {
-        if (json_is_array(member) && json_array_size(member) == 0)
-            continue; /* nothing to show */
-        is_fine = is_fine && json_array_append_new(set->path, json_string(name)) == 0;
-        if (is_fine)
-            is_fine = json_is_object(member) ? columns_collect(set, member)
-                                             : column_add(set, name, member);
-        if (is_fine)
-            is_fine = json_array_remove(set->path, json_array_size(set->path) - 1) == 0;
+    for (size_t row = 0; row < ctl_rows_count(rows); row++) {
+        const json_t *value = ctl_rows_cell(rows, row, column);
+        if (value && !json_is_null(value))
+            return value;
     }
-    return is_fine;
-}
-
-static const json_t *member_at(json_t *object, json_t *path)
-{
-    json_t *value = object;
-    size_t index;
-    json_t *name;
-    json_array_foreach(path, index, name) value = json_object_get(value, json_string_value(name));
-    return value;
-}
-
-static enum ks_status print_objects(json_t *array, json_t *columns,
-    const struct ctl_table_options *options, FILE *to, struct ks_error *err)
-{
-    KS_CLEANUP(scols_unref_tablep) struct libscols_table *table = table_new(options);
-    if (!table)
-        return fail_memory(err);
-    const char *title;
-    json_t *column;
-    json_object_foreach(columns, title,
-        column) if (!scols_table_new_column(table, title, 0,
-                        column_flags(json_object_get(column, "sample")))) return fail_memory(err);
-    size_t index;
-    json_t *object;
-    json_array_foreach(array, index, object)
-    {
-        struct libscols_line *line = scols_table_new_line(table, NULL);
-        if (!line)
-            return fail_memory(err);
-        size_t at = 0;
-        json_object_foreach(columns, title, column)
-        {
-            const json_t *value = member_at(object, json_object_get(column, "path"));
-            char cell[CELL_BYTES];
-            if (scols_line_set_data(line, at++, value ? cell_text(title, value, cell) : ""))
-                return fail_memory(err);
-        }
-    }
-    return table_finish(table, to, err);
-}
-
-/* ---- a list of plain values, an object ---- */
-
-static void singular(const char *plural, char *name, size_t name_bytes)
-{
-    snprintf(name, name_bytes, "%s", plural);
-    size_t length = strlen(name);
-    if (ends_with(name, "ies"))
-        snprintf(name + length - 3, 4, "y");
-    else if (length > 1 && name[length - 1] == 's' && !ends_with(name, "ss") &&
-             !ends_with(name, "Status"))
-        name[length - 1] = '\0';
-}
-
-static enum ks_status print_plain(
-    json_t *array, const struct ctl_table_options *options, FILE *to, struct ks_error *err)
-{
-    KS_CLEANUP(scols_unref_tablep) struct libscols_table *table = table_new(options);
-    char name[CELL_BYTES];
-    singular(options->title[0] ? options->title : "Values", name, sizeof name);
-    if (!table || !scols_table_new_column(table, name, 0, column_flags(json_array_get(array, 0))))
-        return fail_memory(err);
-    size_t index;
-    json_t *value;
-    json_array_foreach(array, index, value)
-    {
-        struct libscols_line *line = scols_table_new_line(table, NULL);
-        char cell[CELL_BYTES];
-        if (!line || scols_line_set_data(line, 0, cell_text(options->title, value, cell)))
-            return fail_memory(err);
-    }
-    return table_finish(table, to, err);
-}
-
-/* The columns of a list of objects; NULL without memory. */
-static json_t *columns_of(json_t *array)
-{
-    struct column_set set = {.columns = json_object(), .path = json_array()};
-    bool is_fine = set.columns && set.path;
-    for (size_t i = 0; is_fine && i < json_array_size(array); i++)
-        is_fine = columns_collect(&set, json_array_get(array, i));
-    json_decref(set.path);
-    if (is_fine)
-        return set.columns;
-    json_decref(set.columns);
     return NULL;
 }
 
-static bool has_object(json_t *array)
+enum ks_status ctl_table_print_rows(const struct ctl_rows *rows,
+    const struct ctl_table_options *options, FILE *to, struct ks_error *err)
 {
-    for (size_t i = 0; i < json_array_size(array); i++)
-        if (json_is_object(json_array_get(array, i)))
-            return true;
-    return false;
+    size_t columns = ctl_rows_column_count(rows);
+    if (columns == 0)
+        return KS_OK;
+    KS_CLEANUP(scols_unref_tablep)
+    struct libscols_table *table =
+        table_new(options, options->no_header || !ctl_rows_have_titles(rows));
+    if (!table)
+        return fail_memory(err);
+    for (size_t i = 0; i < columns; i++)
+        if (!column_add(table, ctl_rows_title(rows, i), sample_of(rows, i)))
+            return fail_memory(err);
+    for (size_t row = 0; row < ctl_rows_count(rows); row++) {
+        struct libscols_line *line = scols_table_new_line(table, NULL);
+        for (size_t i = 0; line && i < columns; i++)
+            if (!cell_set(line, i, ctl_rows_title(rows, i), ctl_rows_cell(rows, row, i)))
+                return fail_memory(err);
+        if (!line)
+            return fail_memory(err);
+    }
+    return table_finish(table, to, err);
 }
 
-/* has_gap: a line between this table and the one before, if this one shows anything. */
-static enum ks_status print_array(json_t *array, const struct ctl_table_options *options,
-    bool has_gap, FILE *to, struct ks_error *err)
-{
-    json_t *columns = has_object(array) ? columns_of(array) : json_null();
-    enum ks_status st = KS_OK;
-    bool is_empty = json_is_object(columns) && json_object_size(columns) == 0;
-    if (!columns)
-        st = fail_memory(err);
-    if (has_gap && !is_empty)
-        fputc('\n', to);
-    if (json_is_null(columns))
-        st = print_plain(array, options, to, err);
-    else if (!st && !is_empty)
-        st = print_objects(array, columns, options, to, err);
-    json_decref(columns);
-    return st;
-}
+/* ---- an object ---- */
 
 /* The plain members, those of inner objects included, as lines of name and value. */
-static bool add_members(struct libscols_table *table, json_t *object, size_t *lines)
+static bool add_members(struct libscols_table *table, json_t *object)
 {
-    const char *name;
-    json_t *member;
-    json_object_foreach(object, name, member)
-    {
+    bool is_fine = true;
+    for (void *at = json_object_iter(object); is_fine && at;
+         at = json_object_iter_next(object, at)) {
+        const char *name = json_object_iter_key(at);
+        json_t *member = json_object_iter_value(at);
         if (json_is_object(member)) {
-            if (!add_members(table, member, lines))
-                return false;
+            is_fine = add_members(table, member);
             continue;
         }
         if (json_is_array(member) && json_array_size(member) > 0)
             continue;
         struct libscols_line *line = scols_table_new_line(table, NULL);
-        char cell[CELL_BYTES];
-        const char *text = json_is_array(member) ? "" : cell_text(name, member, cell);
-        if (!line || scols_line_set_data(line, 0, name) || scols_line_set_data(line, 1, text))
-            return false;
-        (*lines)++;
+        is_fine =
+            line && scols_line_set_data(line, 0, name) == 0 && cell_set(line, 1, name, member);
     }
-    return true;
+    return is_fine;
+}
+
+/* has_gap: a line between this table and the one before, if this one shows anything. */
+static enum ks_status print_list(json_t *list, const char *title, bool has_gap,
+    const struct ctl_table_options *options, FILE *to, struct ks_error *err)
+{
+    struct ctl_rows_options rows_options = *options->rows;
+    rows_options.title = title;
+    KS_CLEANUP(ctl_rows_closep) struct ctl_rows *rows = NULL;
+    enum ks_status st = ctl_rows_open(list, &rows_options, &rows, err);
+    if (st)
+        return st;
+    if (has_gap && ctl_rows_column_count(rows) > 0)
+        fputc('\n', to);
+    return ctl_table_print_rows(rows, options, to, err);
 }
 
 static enum ks_status print_object(
     json_t *object, const struct ctl_table_options *options, FILE *to, struct ks_error *err)
 {
-    KS_CLEANUP(scols_unref_tablep) struct libscols_table *table = table_new(options);
-    size_t lines = 0;
-    if (!table || !scols_table_new_column(table, "Field", 0, 0) ||
-        !scols_table_new_column(table, "Value", 0, SCOLS_FL_TRUNC) ||
-        !add_members(table, object, &lines))
+    KS_CLEANUP(scols_unref_tablep)
+    struct libscols_table *table = table_new(options, options->no_header);
+    if (!table || !column_add(table, "Field", NULL) || !column_add(table, "Value", NULL) ||
+        !add_members(table, object))
         return fail_memory(err);
-    if (lines > 0) {
-        enum ks_status st = table_finish(table, to, err);
-        if (st)
-            return st;
-    }
-    const char *name;
-    json_t *member;
-    json_object_foreach(object, name, member)
-    {
+    bool has_lines = scols_table_get_nlines(table) > 0;
+    enum ks_status st = has_lines ? table_finish(table, to, err) : KS_OK;
+    for (void *at = json_object_iter(object); !st && at; at = json_object_iter_next(object, at)) {
+        json_t *member = json_object_iter_value(at);
         if (!json_is_array(member) || json_array_size(member) == 0)
             continue;
-        struct ctl_table_options inner = *options;
-        inner.title = name;
-        enum ks_status st = print_array(member, &inner, lines++ > 0, to, err);
-        if (st)
-            return st;
+        st = print_list(member, json_object_iter_key(at), has_lines, options, to, err);
+        has_lines = true;
     }
-    return KS_OK;
+    return st;
 }
 
 enum ks_status ctl_table_print(
@@ -324,11 +195,10 @@ enum ks_status ctl_table_print(
     if (json_is_object(value))
         return print_object(value, options, to, err);
     if (json_is_array(value))
-        return print_array(value, options, false, to, err);
+        return print_list(value, options->rows->title, false, options, to, err);
     json_t *one = json_pack("[O]", value);
-    if (!one)
-        return fail_memory(err);
-    enum ks_status st = print_plain(one, options, to, err);
+    enum ks_status st =
+        one ? print_list(one, options->rows->title, false, options, to, err) : fail_memory(err);
     json_decref(one);
     return st;
 }

@@ -8,6 +8,7 @@
 #include "proto/sequence.h"
 #include "tools/ctl.h"
 #include "tools/ctl_format.h"
+#include "tools/ctl_items.h"
 #include "tools/ctl_time.h"
 
 #include <ctype.h>
@@ -46,7 +47,7 @@ struct tail {
     bool is_following;
     bool has_started;
     uint64_t count_max;
-    const char *format; /* NULL: JSON or table lines */
+    const char *format; /* NULL: as --output says */
     uint64_t retry_ms;
     struct tail_shard *shards;
     size_t shard_count;
@@ -56,7 +57,7 @@ struct tail {
     uint64_t printed;
     uint64_t lost;
     uint64_t away_since_ms; /* 0: the broker is there */
-    bool is_header_printed;
+    struct ctl_items items; /* how the others are printed */
 };
 
 static void tail_fini(struct tail *tail)
@@ -66,6 +67,7 @@ static void tail_fini(struct tail *tail)
     ks_free(tail->shards);
     ks_free(tail->readers);
     ks_free(tail->reader_shards);
+    ctl_items_fini(&tail->items);
 }
 
 static enum kstream_status fail_memory(struct kstream_error *err)
@@ -143,10 +145,10 @@ static enum kstream_status take_format(struct tail *tail, struct kstream_error *
             return ctl_fail(err, KSTREAM_USAGE, "'--format' and '--query' exclude each other");
         return ctl_fail_from(err, ctl_format_check(tail->format, &inner), &inner);
     }
-    if (ctl->output.format == CTL_OUTPUT_TEXT && !ctl->output.query)
+    if (ctl->output.sort_by)
+        return ctl_fail(err, KSTREAM_USAGE, "'--sort-by': records are printed as they come");
+    if (ctl->output.format == CTL_OUTPUT_TEXT && !ctl->output.query && !ctl->output.columns)
         tail->format = "%d\\n";
-    if (ctl->output.format == CTL_OUTPUT_NONE)
-        tail->format = "";
     return KSTREAM_OK;
 }
 
@@ -284,77 +286,42 @@ static enum kstream_status shard_done(
 
 /* ---- printing ---- */
 
-static json_t *record_to_json(
-    const struct kstream_batch *batch, const struct kstream_record *record, const char *sequence)
+/* Text as text, so that jq(1) has something to work with; other bytes as base64. */
+static bool add_data(const struct tail *tail, json_t *object, const struct kstream_record *record)
 {
-    json_t *object = json_pack(
-        "{s:s, s:s}", "shard_id", kstream_batch_shard_id(batch), "sequence_number", sequence);
+    bool is_table = tail->ctl->output.format == CTL_OUTPUT_TABLE && !tail->ctl->output.query;
+    bool is_csv = tail->ctl->output.format == CTL_OUTPUT_CSV;
+    struct ks_view data = ks_view_of(record->data, record->data_bytes);
+    /* A column each, the same for all records. */
+    if (is_csv && !ctl_json_add(object, "data", json_null()))
+        return false;
+    if (is_csv && !ctl_json_add(object, "data_base64", json_null()))
+        return false;
+    /* Bytes that would upset a terminal are shown in base64. */
+    if (is_table)
+        return ctl_json_add(object, "data",
+            ctl_is_plain_text(data.data, data.bytes) ? json_stringn(record->data, data.bytes)
+                                                     : ctl_json_bytes(data.data, data.bytes));
+    if (ks_view_is_utf8(data))
+        return ctl_json_add(object, "data", json_stringn(record->data, data.bytes));
+    return ctl_json_add(object, "data_base64", ctl_json_bytes(data.data, data.bytes));
+}
+
+static json_t *record_to_json(const struct tail *tail, const struct kstream_batch *batch,
+    const struct kstream_record *record, const char *sequence)
+{
+    json_t *object = json_pack("{s:o, s:s}", "arrival_time", ctl_json_time(record->arrival_unix_ms),
+        "shard_id", kstream_batch_shard_id(batch));
+    bool is_wide = tail->ctl->output.format != CTL_OUTPUT_TABLE || tail->ctl->output.query ||
+                   tail->ctl->output.columns;
     bool is_fine =
-        ctl_json_add(object, "arrival_time", ctl_json_time(record->arrival_unix_ms)) &&
-        ctl_json_add(object, "partition_key", json_stringn(record->key, record->key_bytes));
-    /* Text as text, so that jq(1) has something to work with. */
-    if (is_fine && ks_view_is_utf8(ks_view_of(record->data, record->data_bytes)))
-        is_fine = ctl_json_add(object, "data", json_stringn(record->data, record->data_bytes));
-    else if (is_fine)
-        is_fine =
-            ctl_json_add(object, "data_base64", ctl_json_bytes(record->data, record->data_bytes));
+        object && (!is_wide || ctl_json_add(object, "sequence_number", json_string(sequence))) &&
+        ctl_json_add(object, "partition_key", json_stringn(record->key, record->key_bytes)) &&
+        add_data(tail, object, record);
     if (is_fine)
         return object;
     json_decref(object);
     return NULL;
-}
-
-/* A record as a line of JSON, or with --query as what it names. */
-static enum kstream_status print_object(
-    struct tail *tail, json_t *object, struct kstream_error *err)
-{
-    const struct ctl_output *output = &tail->ctl->output;
-    json_t *value = json_incref(object);
-    struct ks_error inner = KS_ERROR_INIT;
-    if (output->query) {
-        json_decref(value);
-        enum ks_status st = jmes_search(output->query, object, 0, &value, &inner);
-        if (st)
-            return ctl_fail_from(err, st, &inner);
-    }
-    if (output->format == CTL_OUTPUT_JSON || json_is_object(value) || json_is_array(value)) {
-        json_dumpf(value, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
-    } else if (json_is_string(value)) {
-        fwrite(json_string_value(value), 1, json_string_length(value), stdout);
-    } else {
-        fputs("None", stdout);
-    }
-    fputc('\n', stdout);
-    json_decref(value);
-    return KSTREAM_OK;
-}
-
-/* Bytes that would upset a terminal are shown in base64. */
-static void print_cell(const void *bytes, size_t count, int width)
-{
-    if (ctl_is_plain_text(bytes, count)) {
-        fwrite(bytes, 1, count, stdout);
-        printf("%*s", width > (int)count ? width - (int)count : 0, "");
-        return;
-    }
-    json_t *base64 = ctl_json_bytes(bytes, count);
-    printf("%-*s", width, base64 ? json_string_value(base64) : "?");
-    json_decref(base64);
-}
-
-static void print_row(
-    struct tail *tail, const struct kstream_batch *batch, const struct kstream_record *record)
-{
-    if (!tail->is_header_printed && !tail->ctl->output.no_header)
-        printf("%-29s  %-20s  %-20s  %s\n", "Time", "Shard", "Key", "Data");
-    tail->is_header_printed = true;
-    char time[CTL_TIME_TEXT_BYTES];
-    ctl_time_to_local(record->arrival_unix_ms, time);
-    printf("%-29s  %-20s  ", time, kstream_batch_shard_id(batch));
-    print_cell(record->key, record->key_bytes, 20);
-    fputs("  ", stdout);
-    print_cell(record->data, record->data_bytes, 0);
-    fputc('\n', stdout);
 }
 
 static enum kstream_status fail_output(struct kstream_error *err)
@@ -383,11 +350,11 @@ static enum kstream_status print_record(
             .shard_id = kstream_batch_shard_id(batch),
         };
         ctl_format_print(tail->format, &fields, stdout);
-    } else if (tail->ctl->output.format == CTL_OUTPUT_TABLE && !tail->ctl->output.query) {
-        print_row(tail, batch, record);
     } else {
-        json_t *object = record_to_json(batch, record, sequence);
-        st = object ? print_object(tail, object, err) : fail_memory(err);
+        json_t *object = record_to_json(tail, batch, record, sequence);
+        struct ks_error inner = KS_ERROR_INIT;
+        st = object ? ctl_fail_from(err, ctl_items_print(&tail->items, object, &inner), &inner)
+                    : fail_memory(err);
         json_decref(object);
     }
     return st || !ferror(stdout) ? st : fail_output(err);
@@ -484,6 +451,7 @@ static enum kstream_status tail_loop(struct tail *tail, struct kstream_error *er
 enum kstream_status ctl_run_tail(struct ctl *ctl, struct kstream_error *err)
 {
     KS_CLEANUP(tail_fini) struct tail tail = {.ctl = ctl};
+    ctl_items_init(&tail.items, &ctl->output, stdout);
     enum kstream_status st = take_options(&tail, err);
     if (!st)
         st = ctl_connect(ctl, err);

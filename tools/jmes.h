@@ -44,6 +44,8 @@ enum ks_status jmes_search(const struct jmes *expression, json_t *value, uint64_
  * "sort(StreamNames)[0]"), "" when none fits. Lives as long as the expression.
  */
 const char *jmes_title(const struct jmes *expression);
+/* Whether it begins with that member: "error" of "error.code". */
+bool jmes_is_about(const struct jmes *expression, const char *member);
 /* For a list of lists: the title of the n-th element of a multi-select list; NULL: there is none.
  */
 const char *jmes_column_title(const struct jmes *expression, size_t n);

@@ -91,3 +91,11 @@ const char *jmes_column_title(const struct jmes *expression, size_t n)
         child = child->next;
     return child ? title_of(child->left) : NULL;
 }
+
+bool jmes_is_about(const struct jmes *expression, const char *member)
+{
+    const struct jmes_node *node = expression->root;
+    while (node->left)
+        node = node->left;
+    return node->kind == JMES_NODE_FIELD && strcmp(json_string_value(node->literal), member) == 0;
+}

@@ -143,7 +143,7 @@ static const struct refused_case refused[] = {
     {"stream -o json create", "unexpected argument 'create'"},
     {"put-record x y z", "unexpected argument 'z'"},
     {"create-stream --stream-name --shard-count 4", "'--stream-name' needs a value"},
-    {"list-streams -o yaml", "'--output yaml': table, json, text or none is needed"},
+    {"list-streams -o yaml", "'--output yaml': table, json, text, ndjson, csv or none"},
     {"list-streams -o", "'-o' needs a value"},
 };
 

@@ -21,7 +21,7 @@ struct print_case {
     const char *value;
     enum ctl_output_format format;
     const char *query; /* NULL: none */
-    const char *table_member;
+    const char *list_member;
     bool no_header;
     const char *expected;
 };
@@ -56,9 +56,9 @@ static const struct print_case cases[] = {
     {list_text, CTL_OUTPUT_TEXT, NULL, NULL, false,
         "STREAMNAMES\tclicks\n"
         "STREAMNAMES\tviews\n"
-        "STREAMSUMMARIES\tNone\t2026-11-22T23:46:30.123Z\tclicks\n"
+        "STREAMSUMMARIES\t\t2026-11-22T23:46:30.123Z\tclicks\n"
         "STREAMMODEDETAILS\tPROVISIONED\n"
-        "STREAMSUMMARIES\t12\tNone\tviews\n"},
+        "STREAMSUMMARIES\t12\t\tviews\n"},
     {describe_text, CTL_OUTPUT_TEXT, NULL, NULL, false,
         "STREAMDESCRIPTION\tTrue\t24\tclicks\n"
         "MODE\tPROVISIONED\n"
@@ -72,6 +72,45 @@ static const struct print_case cases[] = {
     {list_text, CTL_OUTPUT_JSON, "StreamNames[0]", NULL, false, "\"clicks\"\n"},
     {list_text, CTL_OUTPUT_JSON, "Missing", NULL, false, "null\n"},
     {list_text, CTL_OUTPUT_NONE, NULL, NULL, false, ""},
+    /* Lists of lists have the names of what was selected, as far as it has one. */
+    {list_text, CTL_OUTPUT_TABLE, "StreamSummaries[].[StreamName, Count]", NULL, false,
+        "StreamName  Count\nclicks           \nviews          12\n"},
+    {list_text, CTL_OUTPUT_TABLE, "StreamSummaries[].[StreamName, Count]", NULL, true,
+        "clicks\nviews          12\n"},
+    {list_text, CTL_OUTPUT_TABLE, "[[`1`, 'a'], [`2`, 'b']]", NULL, false, "1  a\n2  b\n"},
+    {list_text, CTL_OUTPUT_TABLE, "StreamSummaries[].{name: StreamName, n: Count}", NULL, false,
+        "name     n\nclicks    \nviews   12\n"},
+    {list_text, CTL_OUTPUT_TABLE, "sort(StreamNames)", NULL, false, "StreamName\nclicks\nviews\n"},
+    {list_text, CTL_OUTPUT_TEXT, "StreamSummaries[].[StreamName, Count]", NULL, false,
+        "clicks\tNone\nviews\t12\n"},
+    {list_text, CTL_OUTPUT_CSV, "StreamSummaries[].[StreamName, Count]", NULL, false,
+        "StreamName,Count\nclicks,\nviews,12\n"},
+    /* One value a line. */
+    {list_text, CTL_OUTPUT_NDJSON, NULL, "StreamSummaries", false,
+        "{\"StreamName\":\"clicks\",\"StreamModeDetails\":{\"StreamMode\":\"PROVISIONED\"},"
+        "\"StreamCreationTimestamp\":\"2026-11-22T23:46:30.123Z\"}\n"
+        "{\"StreamName\":\"views\",\"Count\":12}\n"},
+    {list_text, CTL_OUTPUT_NDJSON, "StreamNames", NULL, false, "\"clicks\"\n\"views\"\n"},
+    {list_text, CTL_OUTPUT_NDJSON, "StreamSummaries[1]", NULL, false,
+        "{\"StreamName\":\"views\",\"Count\":12}\n"},
+    {list_text, CTL_OUTPUT_NDJSON, "Missing", NULL, false, "null\n"},
+    /* CSV: the same grid, times as they are, quotes where they are needed. */
+    {list_text, CTL_OUTPUT_CSV, NULL, "StreamSummaries", false,
+        "StreamName,StreamMode,StreamCreationTimestamp,Count\n"
+        "clicks,PROVISIONED,2026-11-22T23:46:30.123Z,\nviews,,,12\n"},
+    {"[{\"a\": \"x,y\", \"b\": \"say \\\"hi\\\"\", \"c\": \"two\\nlines\", \"d\": \" z\", \"e\": "
+     "true,"
+     " \"f\": null, \"g\": [1, {\"h\": 0.5}]}]",
+        CTL_OUTPUT_CSV, NULL, NULL, false,
+        "a,b,c,d,e,f,g\n\"x,y\",\"say \"\"hi\"\"\",\"two\nlines\",\" z\",true,,"
+        "\"[1,{\"\"h\"\":0.5}]\"\n"},
+    {"{\"a\": 1, \"b\": []}", CTL_OUTPUT_CSV, NULL, NULL, false, "a,b\n1,[]\n"},
+    {list_text, CTL_OUTPUT_CSV, "StreamNames", NULL, false, "StreamName\nclicks\nviews\n"},
+    {"[\"\"]", CTL_OUTPUT_CSV, "@", NULL, true, "\"\"\n"},
+    {"[]", CTL_OUTPUT_CSV, "@", NULL, false, "Value\n"},
+    /* A real number keeps all its digits, and no more. */
+    {"[0.1, 2.5, 0.30000000000000004]", CTL_OUTPUT_NDJSON, NULL, NULL, false,
+        "0.1\n2.5\n0.30000000000000004\n"},
 };
 
 /* smartcols pads all columns but the last; ends of lines are not compared. */
@@ -102,7 +141,7 @@ START_TEST(one_value_is_printed_in_every_way)
     char *text = NULL;
     size_t bytes = 0;
     FILE *to = open_memstream(&text, &bytes);
-    ck_assert_int_eq(ctl_output_print(&output, value, c->table_member, to, NULL), KS_OK);
+    ck_assert_int_eq(ctl_output_print(&output, value, c->list_member, to, NULL), KS_OK);
     fclose(to);
     char expected[1024];
     snprintf(expected, sizeof expected, "%s", c->expected);
@@ -163,8 +202,120 @@ START_TEST(only_known_formats_are_taken)
 }
 END_TEST
 
+struct grid_case {
+    enum ctl_output_format format;
+    const char *columns;
+    const char *sort_by;
+    const char *expected;
+};
+
+static const struct grid_case grids[] = {
+    {CTL_OUTPUT_TABLE, "count,StreamName", "-StreamName",
+        "Count  StreamName\n   12  views\n       clicks\n"},
+    {CTL_OUTPUT_CSV, "StreamName,4", "Count", "StreamName,Count\nviews,12\nclicks,\n"},
+    {CTL_OUTPUT_TEXT, "StreamMode,StreamName", NULL, "PROVISIONED\tclicks\n\tviews\n"},
+    {CTL_OUTPUT_TEXT, "StreamName", "-1", "views\nclicks\n"},
+};
+
+START_TEST(columns_can_be_chosen_and_rows_ordered)
+{
+    const struct grid_case *c = &grids[_i];
+    struct ctl_output output = {.format = c->format, .columns = c->columns, .sort_by = c->sort_by};
+    json_t *value = json_loads(list_text, 0, NULL);
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *to = open_memstream(&text, &bytes);
+    ck_assert_int_eq(ctl_output_print(&output, value, "StreamSummaries", to, NULL), KS_OK);
+    fclose(to);
+    strip_ends(text);
+    ck_assert_str_eq(text, c->expected);
+    free(text);
+    json_decref(value);
+}
+END_TEST
+
+START_TEST(titles_and_a_status_have_a_colour_if_wanted)
+{
+    struct ctl_output output = {.format = CTL_OUTPUT_TABLE, .has_color = true};
+    json_t *value =
+        json_loads("[{\"Name\": \"a\", \"Status\": \"ACTIVE\"}, {\"Name\": \"b\", \"Status\": "
+                   "\"DELETING\"}]",
+            0, NULL);
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *to = open_memstream(&text, &bytes);
+    ck_assert_int_eq(ctl_output_print(&output, value, NULL, to, NULL), KS_OK);
+    fclose(to);
+    ck_assert_ptr_nonnull(strstr(text, "\033[1mName"));
+    ck_assert_ptr_nonnull(strstr(text, "\033[32mACTIVE"));
+    ck_assert_ptr_nonnull(strstr(text, "\033[31mDELETING"));
+    free(text);
+    json_decref(value);
+}
+END_TEST
+
+START_TEST(an_unknown_column_is_named_with_those_there_are)
+{
+    static const char *const bad[] = {"Count,Nope", "0", "5", "", "StreamName,"};
+    for (size_t i = 0; i < KS_COUNT_OF(bad); i++) {
+        struct ctl_output output = {.format = CTL_OUTPUT_CSV, .columns = bad[i]};
+        json_t *value = json_loads(list_text, 0, NULL);
+        struct ks_error err = KS_ERROR_INIT;
+        FILE *to = fopen("/dev/null", "w");
+        ck_assert_int_eq(ctl_output_print(&output, value, "StreamSummaries", to, &err), KS_USAGE);
+        ck_assert_ptr_nonnull(
+            strstr(err.text, "there are: StreamName, StreamMode, StreamCreationTimestamp, Count"));
+        fclose(to);
+        json_decref(value);
+    }
+}
+END_TEST
+
+START_TEST(sorting_knows_numbers_in_texts_and_puts_nothing_last)
+{
+    struct ctl_output output = {.format = CTL_OUTPUT_TEXT, .columns = "n", .sort_by = "n"};
+    static const char *const expected[] = {"2\n10\n0100\n\n", "0100\n10\n2\n\n"};
+    for (size_t i = 0; i < 2; i++) {
+        output.sort_by = i ? "-n" : "n";
+        json_t *value =
+            json_loads("[{\"n\": \"10\"}, {\"m\": 1}, {\"n\": \"2\"}, {\"n\": \"0100\"}]", 0, NULL);
+        char *text = NULL;
+        size_t bytes = 0;
+        FILE *to = open_memstream(&text, &bytes);
+        ck_assert_int_eq(ctl_output_print(&output, value, NULL, to, NULL), KS_OK);
+        fclose(to);
+        ck_assert_str_eq(text, expected[i]);
+        free(text);
+        json_decref(value);
+    }
+}
+END_TEST
+
+START_TEST(columns_need_a_format_that_has_some)
+{
+    struct ctl_output output = {.format = CTL_OUTPUT_JSON};
+    struct ks_error err = KS_ERROR_INIT;
+    ck_assert_int_eq(ctl_output_check(&output, NULL), KS_OK);
+    output.columns = "a";
+    ck_assert_int_eq(ctl_output_check(&output, &err), KS_USAGE);
+    ck_assert_ptr_nonnull(strstr(err.text, "--columns"));
+    output.format = CTL_OUTPUT_NDJSON;
+    output.columns = NULL;
+    output.sort_by = "a";
+    ck_assert_int_eq(ctl_output_check(&output, &err), KS_USAGE);
+    ck_assert_ptr_nonnull(strstr(err.text, "--sort-by"));
+    output.format = CTL_OUTPUT_CSV;
+    ck_assert_int_eq(ctl_output_check(&output, NULL), KS_OK);
+}
+END_TEST
+
 KS_SUITE("tools/ctl_output")
 {
+    KS_TEST_LOOP(columns_can_be_chosen_and_rows_ordered, (int)KS_COUNT_OF(grids));
+    KS_TEST(titles_and_a_status_have_a_colour_if_wanted);
+    KS_TEST(an_unknown_column_is_named_with_those_there_are);
+    KS_TEST(sorting_knows_numbers_in_texts_and_puts_nothing_last);
+    KS_TEST(columns_need_a_format_that_has_some);
     KS_TEST_LOOP(one_value_is_printed_in_every_way, (int)KS_COUNT_OF(cases));
     KS_TEST(a_narrow_terminal_cuts_and_does_not_wrap);
     KS_TEST(a_full_disk_is_noticed);

@@ -1,0 +1,52 @@
+"""What the tests of kstreamctl share: running it on a broker of its own."""
+import json, os
+from kstream_test import *
+
+KSTREAMCTL = os.environ.get("KSTREAMCTL", "build/release/tools/kstreamctl")
+
+
+class Ctl:
+    """Runs kstreamctl on one broker; a fixed time zone, so that times can be compared."""
+
+    def __init__(self, endpoint):
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("KSTREAM_")}
+        self.environment.update(KSTREAM_ENDPOINT=endpoint, TZ="UTC")
+
+    def start(self, *words, **named):
+        named = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **named}
+        return subprocess.Popen([KSTREAMCTL, *words], env=self.environment, **named)
+
+    def run(self, *words, data=b""):
+        """(exit code, stdout, stderr)"""
+        process = self.start(*words, stdin=subprocess.PIPE)
+        out, err = process.communicate(data, timeout=DEADLINE_S)
+        return process.returncode, out, err.decode()
+
+    def __call__(self, *words, data=b""):
+        """stdout of a run that must succeed and say nothing on stderr."""
+        code, out, err = self.run(*words, data=data)
+        assert code == 0 and err == "", (words, code, out, err)
+        return out.decode()
+
+    def json(self, *words, data=b""):
+        return json.loads(self(*words, data=data))
+
+    def fails(self, code, text, *words, data=b""):
+        got, out, err = self.run(*words, data=data)
+        assert got == code and text in err, (words, got, out, err)
+        return err
+
+
+def begin(scratch):
+    broker = Broker(scratch)
+    return broker, Ctl(broker.addresses["native"])
+
+
+def iterator(ctl, shard=0, stream="clicks"):
+    return ctl("get-shard-iterator", stream, "--shard-id", str(shard), "--shard-iterator-type", "TRIM_HORIZON",
+               "--query", "ShardIterator", "-o", "text").strip()
+
+
+def commands():
+    """The command table, as kstreamctl prints it."""
+    return json.loads(subprocess.check_output([KSTREAMCTL, "help", "-o", "json"]))

@@ -1,0 +1,169 @@
+"""Walks the command table of kstreamctl: every command, known by any of its names, honours every --output, --query,
+--columns and --no-header, when it succeeds and when it fails."""
+import csv, io
+from ctl_test import *
+
+# A line per command that succeeds: its words, a query and what that finds. "NEW" and "OLD" are streams of this run alone:
+# the one to be made, the other there; "AT" is an iterator at the start of stream "zz", which holds one record.
+LINES = {
+    "create-stream": (["NEW", "--shards", "1"], "StreamStatus", "ACTIVE"),
+    "list-streams": ([], "StreamNames[?@ == 'zz'] | [0]", "zz"),
+    "describe-stream": (["zz"], "StreamDescription.Shards[0].ShardId", "shardId-000000000000"),
+    "describe-stream-summary": (["zz"], "StreamDescriptionSummary.OpenShardCount", 1),
+    "list-shards": (["zz"], "Shards[-1].HashKeyRange.StartingHashKey", "0"),
+    "delete-stream": (["OLD", "--yes"], "StreamStatus", "DELETING"),
+    "put-record": (["other", "--partition-key", "k", "--data", "d"], "ShardId", "shardId-000000000000"),
+    "put": (["other", os.devnull, "--progress", "none"], "records", 0),
+    "get-shard-iterator": (["zz", "--shard-id", "0", "--shard-iterator-type", "LATEST"], "Missing", None),
+    "get-records": (["--shard-iterator", "AT"], "Records[0].PartitionKey", "first"),
+    "tail": (["zz", "--no-follow", "-n", "1"], "partition_key", "first"),
+    "confirm-clock": ([], "step", None),
+    "help": (["tail"], "[0].command", "create-stream"),
+    "version": ([], "version", "0.1.0"),
+}
+# Those that ask no broker.
+LOCAL = ("help", "version")
+OUTPUTS = ("json", "ndjson", "table", "csv", "text", "none")
+
+
+def prepare(scratch):
+    broker, ctl = begin(scratch)
+    for stream in ("zz", "other"):
+        ctl("create-stream", stream, "-o", "none")
+    ctl("put-record", "zz", "--partition-key", "first", "--data", "d", "-o", "none")
+    return broker, ctl, iterator(ctl, stream="zz")
+
+
+class Lines:
+    """Words of a command that succeeds, again and again."""
+
+    def __init__(self, ctl, at):
+        self.ctl, self.at, self.number = ctl, at, 0
+
+    def __call__(self, command):
+        self.number += 1
+        names = {"NEW": "new%d" % self.number, "OLD": "old%d" % self.number, "AT": self.at}
+        words, query, expected = LINES[command]
+        if "OLD" in words:
+            self.ctl("create-stream", names["OLD"], "-o", "none")
+        return [names.get(word, word) for word in words], query, expected
+
+
+def check_whole(command, output, out):
+    if output == "none":
+        assert out == ""
+    elif output == "json":
+        json.loads(out)
+    elif output == "ndjson":
+        assert out and all(json.loads(line) for line in out.splitlines())
+    elif output == "csv":
+        rows = list(csv.reader(io.StringIO(out)))
+        assert rows and len({len(row) for row in rows}) == 1, rows
+    else:
+        assert out.strip() and not out.startswith(("{", "[")), out
+
+
+def check_picked(output, out, expected):
+    if output == "none":
+        assert out == ""
+    elif output in ("json", "ndjson"):
+        assert json.loads(out) == expected
+    else:
+        nothing = "None" if output == "text" else '""' if output == "csv" else ""
+        last = out.splitlines()[-1].strip()
+        assert last == (nothing if expected is None else str(expected)), last
+        # A heading but in text.
+        assert len(out.splitlines()) == (1 if output == "text" else 2)
+
+
+def test_every_command_has_its_line(scratch):
+    assert sorted(command["command"] for command in commands()) == sorted(LINES), \
+        "each command needs its line in LINES of tests/e2e/test_ctl_commands.py"
+
+
+def test_every_command_honours_every_output_query_and_columns(scratch):
+    broker, ctl, at = prepare(scratch)
+    line = Lines(ctl, at)
+    for command in LINES:
+        for output in OUTPUTS:
+            try:
+                words, query, expected = line(command)
+                check_whole(command, output, ctl(command, *words, "--output", output))
+                words, query, expected = line(command)
+                check_picked(output, ctl(command, *words, "-o", output, "--query", query), expected)
+                words, query, expected = line(command)
+                if output in ("json", "ndjson"):
+                    ctl.fails(2, "'--columns' is for tables", command, *words, "-o", output, "--columns", "1")
+                else:
+                    out = ctl(command, *words, "-o", output, "--columns", "1", "--no-header")
+                    rows = list(csv.reader(io.StringIO(out)))
+                    assert (output == "none") == (rows == []), out
+                    assert output != "csv" or {len(row) for row in rows} == {1}, out
+            except BaseException:
+                print("failed: kstreamctl", command, "--output", output)
+                raise
+    broker.stop()
+
+
+def test_every_command_fails_in_the_form_asked_for(scratch):
+    ctl = Ctl("127.0.0.1:1")
+    for command in LINES:
+        if command in LOCAL:
+            continue
+        words = [{"NEW": "x", "OLD": "x", "AT": "x"}.get(word, word) for word in LINES[command][0]]
+        for output in OUTPUTS:
+            code, out, err = ctl.run(command, *words, "-o", output)
+            assert code == 7 and out == b"", (command, output, code, out, err)
+            if output in ("json", "ndjson"):
+                error = json.loads(err)["error"]
+                assert error["code"] == "UNAVAILABLE" and error["hint"] and error["message"], err
+                assert error["operation"] == command and error["request_id"] is None, err
+                assert output == "json" or err.count("\n") == 1, err
+            else:
+                assert err.startswith("kstreamctl: %s: " % command) and "\nhint: " in err, err
+            # A query that asks for the error gets it; another one cannot hide it.
+            code, out, err = ctl.run(command, *words, "-o", output, "--query", "error.code")
+            assert code == 7 and out == b"", (command, output, code, out, err)
+            if output != "none":
+                assert err.splitlines()[-1].strip().strip('"') == "UNAVAILABLE", (command, output, err)
+            code, out, err = ctl.run(command, *words, "-o", output, "--query", "Missing")
+            assert code == 7 and "127.0.0.1:1" in err, (command, output, err)
+
+
+def test_every_command_refuses_what_it_does_not_know_and_has_a_help(scratch):
+    ctl = Ctl("127.0.0.1:1")
+    for command in commands():
+        for name in (command["command"], *command["also"]):
+            words = name.split()
+            assert ctl(*words, "--help").startswith("Usage: kstreamctl " + command["command"]), name
+            assert ctl("help", *words).startswith("Usage: kstreamctl " + command["command"]), name
+            ctl.fails(2, "unknown option '--frobnicate'", *words, "--frobnicate")
+            for example in command["examples"]:
+                assert "kstreamctl" not in example.split()[0], example
+
+
+def test_other_names_do_the_same(scratch):
+    broker, ctl, at = prepare(scratch)
+    assert ctl.json("stream", "create", "clicks", "--shards", "4")["StreamStatus"] == "ACTIVE"
+    assert len(ctl.json("shard", "list", "clicks")["Shards"]) == 4
+    assert ctl.json("stream", "list") == ctl.json("kinesis", "list-streams")
+    ctl("record", "put", "clicks", "hello", "--key", "alice", "-o", "none")
+    assert ctl.json("record", "get", at)["Records"][0]["PartitionKey"] == "first"
+    assert ctl("tail", "clicks", "--no-follow", "--format", "%k %d\\n") == "alice hello\n"
+    ctl.fails(2, "did you mean 'stream create'", "stream", "creat", "x")
+    ctl.fails(2, "'stream' needs a verb", "stream")
+    ctl("stream", "delete", "clicks", "-y")
+    broker.stop()
+
+
+def test_what_a_list_leaves_out_is_told(scratch):
+    broker, ctl, at = prepare(scratch)
+    code, out, err = ctl.run("list-streams", "--max-items", "1", "-o", "csv", "--columns", "StreamName")
+    assert (code, out, err) == (0, b"StreamName\nother\n", "There is more: --starting-token other\n"), err
+    assert ctl.json("list-streams", "--max-items", "1")["NextToken"] == "other"
+    broker.stop()
+
+
+run_tests(test_every_command_has_its_line, test_every_command_honours_every_output_query_and_columns,
+          test_every_command_fails_in_the_form_asked_for, test_every_command_refuses_what_it_does_not_know_and_has_a_help,
+          test_other_names_do_the_same, test_what_a_list_leaves_out_is_told)
