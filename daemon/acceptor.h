@@ -9,7 +9,7 @@
 #include "daemon/conn.h"
 #include "daemon/loop.h"
 
-#define KS_ACCEPTOR_SOCKETS_MAX 4
+#define KS_ACCEPTOR_SOCKETS_MAX 10
 
 struct ks_acceptor {
     struct ks_loop *loops; /* all; the first one's thread accepts */

@@ -140,6 +140,13 @@ static void catalog_options(const char *path, struct ks_kv_options *options)
         .allocate_ahead_bytes = CATALOG_AHEAD_BYTES};
 }
 
+/* A dot is progress; the parent takes what follows the dots for the reason. */
+static void checker_tell(void *arg, uint64_t rows)
+{
+    (void)rows;
+    KS_IGNORE(write(*(int *)arg, ".", 1), "the exit code is what counts");
+}
+
 /* In the child: a damaged environment may kill it, and nobody else. The last line of the pipe is
  * the reason. */
 KS_NORETURN static void checker_run(const char *catalog_path, int to)
@@ -152,7 +159,7 @@ KS_NORETURN static void checker_run(const char *catalog_path, int to)
     catalog_options(catalog_path, &options);
     enum ks_status st = ks_kv_lmdb_open_read_only(&options, &kv, &error);
     if (st == KS_OK)
-        st = ks_catalog_verify(kv, &rows, &error);
+        st = ks_catalog_verify(kv, checker_tell, &to, &rows, &error);
     if (st && st != KS_NOT_FOUND) {
         KS_IGNORE(write(to, error.text, strlen(error.text)), "the exit code says it too");
         _exit(CHECKER_EXIT_DAMAGED);
@@ -218,15 +225,22 @@ enum ks_status ks_datadir_open(
     return st;
 }
 
-static enum ks_status await_checker(struct ks_datadir *dir, struct ks_error *err)
+static enum ks_status await_checker(
+    struct ks_datadir *dir, void (*on_progress)(void *arg), void *arg, struct ks_error *err)
 {
     char reason[KS_ERROR_TEXT_BYTES] = "";
     size_t bytes = 0;
     ssize_t n;
     int status = 0;
-    while ((n = read(dir->checker_pipe, reason + bytes, sizeof(reason) - 1 - bytes)) > 0)
+    while ((n = read(dir->checker_pipe, reason + bytes, sizeof(reason) - 1 - bytes)) > 0) {
         bytes += (size_t)n;
-    reason[bytes] = '\0';
+        size_t dots = strspn(reason, ".");
+        memmove(reason, reason + dots, bytes - dots);
+        bytes -= dots;
+        reason[bytes] = '\0';
+        if (on_progress)
+            on_progress(arg);
+    }
     close(dir->checker_pipe);
     dir->checker_pipe = -1;
     while (waitpid(dir->checker, &status, 0) < 0 && errno == EINTR)
@@ -244,11 +258,12 @@ static enum ks_status await_checker(struct ks_datadir *dir, struct ks_error *err
         reason);
 }
 
-enum ks_status ks_datadir_open_catalog(struct ks_datadir *dir, struct ks_error *err)
+enum ks_status ks_datadir_open_catalog(
+    struct ks_datadir *dir, void (*on_progress)(void *arg), void *arg, struct ks_error *err)
 {
     char path[PATH_MAX];
     struct ks_kv_options options;
-    enum ks_status st = dir->checker ? await_checker(dir, err) : KS_OK;
+    enum ks_status st = dir->checker ? await_checker(dir, on_progress, arg, err) : KS_OK;
     if (st)
         return st;
     if (!path_in(dir, "catalog", path))

@@ -45,9 +45,10 @@ struct ks_datadir_options {
  */
 enum ks_status ks_datadir_open(const struct ks_datadir_options *options, struct ks_datadir *dir,
     struct ks_error *err) KS_MUST_USE;
-/* Waits for the check, then opens the catalog. Errors: KS_CORRUPT the check failed or died: the
- * text says what to do. */
-enum ks_status ks_datadir_open_catalog(struct ks_datadir *dir, struct ks_error *err) KS_MUST_USE;
+/* Waits for the check, then opens the catalog. on_progress (may be NULL) is called whenever the
+ * check has got on. Errors: KS_CORRUPT the check failed or died: the text says what to do. */
+enum ks_status ks_datadir_open_catalog(struct ks_datadir *dir, void (*on_progress)(void *arg),
+    void *arg, struct ks_error *err) KS_MUST_USE;
 /* ks_engine_options.open_index; arg: the datadir. */
 enum ks_status ks_datadir_open_index(
     void *arg, bool erase_first, struct ks_kv **out_kv, struct ks_error *err) KS_MUST_USE;

@@ -17,6 +17,7 @@
 
 struct ks_http {
     struct ks_http_options options;
+    unsigned fds_left; /* of options.fds, not yet evhttp's */
     struct event_base *base;
     struct evhttp *evhttp;
     struct event *mailbox_event;
@@ -84,6 +85,8 @@ static void http_free(struct ks_http *http)
         event_free(http->mailbox_event);
     if (http->base)
         event_base_free(http->base);
+    while (http->fds_left > 0)
+        close(http->options.fds[--http->fds_left]);
     ks_mailbox_fini(&http->mailbox);
     ks_free(http);
 }
@@ -110,25 +113,27 @@ static bool http_open(struct ks_http *http)
     evhttp_set_cb(http->evhttp, "/livez", http_livez, http);
     evhttp_set_cb(http->evhttp, "/readyz", http_readyz, http);
     evhttp_set_gencb(http->evhttp, http_other, NULL);
-    return evhttp_accept_socket(http->evhttp, http->options.fd) == 0;
+    while (http->fds_left > 0)
+        if (evhttp_accept_socket(http->evhttp, http->options.fds[--http->fds_left]) != 0)
+            return false;
+    return true;
 }
 
 enum ks_status ks_http_start(
     const struct ks_http_options *options, struct ks_http **out_http, struct ks_error *err)
 {
     struct ks_http *http = ks_zalloc(sizeof(*http));
-    if (!http) {
-        close(options->fd);
-        return ks_fail(err, KS_NO_MEMORY, 0, "cannot start the HTTP door");
-    }
-    http->options = *options;
-    http->stop.deliver = http_end;
-    enum ks_status st = ks_mailbox_init(&http->mailbox, true, err);
+    enum ks_status st = http ? ks_mailbox_init(&http->mailbox, true, err)
+                             : ks_fail(err, KS_NO_MEMORY, 0, "cannot start the HTTP door");
     if (st) {
-        close(options->fd);
+        for (unsigned i = 0; i < options->fd_count; i++)
+            close(options->fds[i]);
         ks_free(http);
         return st;
     }
+    http->options = *options;
+    http->fds_left = options->fd_count;
+    http->stop.deliver = http_end;
     if (!http_open(http)) {
         http_free(http);
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot start the HTTP door");

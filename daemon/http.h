@@ -12,7 +12,8 @@
 struct ks_http;
 
 struct ks_http_options {
-    int fd; /* a listening socket, taken in any case */
+    const int *fds; /* listening sockets, taken in any case; at least one */
+    unsigned fd_count;
     const struct ks_events *events;
     /* Any thread. True: ready; else reason says why not, one line. */
     bool (*is_ready)(void *arg, char *reason, size_t reason_bytes);

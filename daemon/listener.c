@@ -71,15 +71,24 @@ static void address_to_text(int fd, char *to)
     snprintf(to, KS_ADDRESS_BYTES, bound.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+static enum ks_status refuse_network(
+    const struct sockaddr *address, const struct ks_listen_options *options, struct ks_error *err)
+{
+    if (is_loopback(address) || options->is_insecure)
+        return KS_OK;
+    return ks_fail(err, KS_USAGE, 0,
+        "%s %s would let anybody on the network read and write all streams; use a loopback "
+        "address, or add "
+        "--insecure if the network is trusted",
+        options->flag, options->address);
+}
+
 static enum ks_status bind_to(const struct ks_listen_options *options, const struct addrinfo *info,
     int *out_fd, struct ks_error *err)
 {
-    if (!is_loopback(info->ai_addr) && !options->is_insecure)
-        return ks_fail(err, KS_USAGE, 0,
-            "%s %s would let anybody on the network read and write all streams; use a loopback "
-            "address, or add "
-            "--insecure if the network is trusted",
-            options->flag, options->address);
+    enum ks_status st = refuse_network(info->ai_addr, options, err);
+    if (st)
+        return st;
     int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return ks_fail(err, KS_IO, errno, "cannot listen on '%s'", options->address);
@@ -165,6 +174,24 @@ enum ks_status ks_listener_bind_unix(const char *path, int *out_fd, struct ks_er
         return ks_fail(err, KS_IO, errnum, "cannot listen on '%s'", path);
     }
     *out_fd = fd;
+    return KS_OK;
+}
+
+enum ks_status ks_listener_adopt(
+    int fd, const struct ks_listen_options *options, char *out_address, struct ks_error *err)
+{
+    struct sockaddr_storage bound = {.ss_family = AF_UNSPEC};
+    socklen_t bytes = sizeof(bound);
+    if (getsockname(fd, (struct sockaddr *)&bound, &bytes) < 0)
+        return ks_fail(
+            err, KS_IO, errno, "cannot look at %s '%s'", options->flag, options->address);
+    if (bound.ss_family != AF_UNIX) {
+        address_to_text(fd, out_address);
+        return refuse_network((const struct sockaddr *)&bound, options, err);
+    }
+    struct sockaddr_un path = {.sun_family = AF_UNIX};
+    memcpy(&path, &bound, KS_MIN((size_t)bytes, sizeof(path) - 1));
+    snprintf(out_address, KS_ADDRESS_BYTES, "%s", path.sun_path);
     return KS_OK;
 }
 

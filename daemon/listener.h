@@ -29,6 +29,12 @@ enum ks_status ks_listener_bind_tcp(const struct ks_listen_options *options, int
  */
 enum ks_status ks_listener_bind_unix(
     const char *path, int *out_fd, struct ks_error *err) KS_MUST_USE;
+/*
+ * A socket that somebody else has bound: out_address gets where, as above or a path. Errors:
+ * KS_USAGE beyond loopback.
+ */
+enum ks_status ks_listener_adopt(int fd, const struct ks_listen_options *options, char *out_address,
+    struct ks_error *err) KS_MUST_USE;
 /* Errors: KS_IN_USE, KS_IO. */
 enum ks_status ks_listener_start(int fd, struct ks_error *err) KS_MUST_USE;
 

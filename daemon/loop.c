@@ -51,6 +51,11 @@ static void loop_abort(struct ks_mail *mail)
     event_base_loopbreak(loop->base);
 }
 
+static void loop_probed(struct ks_mail *mail)
+{
+    atomic_store(&KS_CONTAINER_OF(mail, struct ks_loop, probe_mail)->is_probed, false);
+}
+
 static enum ks_status loop_open(struct ks_loop *loop, struct ks_error *err)
 {
     KS_CLEANUP(ks_freep) void *slab = ks_malloc(KS_SLAB_BYTES);
@@ -92,6 +97,8 @@ enum ks_status ks_loop_init(
     ks_parking_init(&loop->parking, loop);
     loop->stop_mail.deliver = loop_stop;
     loop->abort_mail.deliver = loop_abort;
+    loop->probe_mail.deliver = loop_probed;
+    atomic_init(&loop->is_probed, false);
     enum ks_status st = loop_open(loop, err);
     if (st)
         return st;
@@ -160,6 +167,14 @@ void ks_loop_stop(struct ks_loop *loop)
 void ks_loop_abort(struct ks_loop *loop)
 {
     ks_mailbox_send(&loop->mailbox, &loop->abort_mail);
+}
+
+bool ks_loop_probe(struct ks_loop *loop)
+{
+    if (atomic_exchange(&loop->is_probed, true))
+        return false;
+    ks_mailbox_send(&loop->mailbox, &loop->probe_mail);
+    return true;
 }
 
 bool ks_loop_join(struct ks_loop *loop, uint64_t timeout_ms)

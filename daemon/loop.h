@@ -55,6 +55,8 @@ struct ks_loop {
     struct ks_md5 *md5;
     struct ks_mail stop_mail;
     struct ks_mail abort_mail;
+    struct ks_mail probe_mail; /* "do you live", under way while is_probed */
+    _Atomic bool is_probed;
     void (*on_stop)(struct ks_loop *loop); /* what else listens on this loop closes */
     struct ks_acceptor *acceptor;          /* of loop 0; borrowed */
     bool is_stopping;
@@ -73,6 +75,8 @@ void ks_loop_stop(struct ks_loop *loop);
 void ks_loop_abort(struct ks_loop *loop);
 /* False when the thread still runs after timeout_ms. */
 bool ks_loop_join(struct ks_loop *loop, uint64_t timeout_ms);
+/* Main only, for the watchdog: true when the loop has read the probe before; sends the next. */
+bool ks_loop_probe(struct ks_loop *loop);
 /* The loop's thread, after a connection went: a stopping loop ends with its last one. */
 void ks_loop_check_end(struct ks_loop *loop);
 

@@ -2,16 +2,18 @@
 #include "base/alloc.h"
 #include "base/map_copy.h"
 #include "daemon/acceptor.h"
-#include "daemon/addresses.h"
 #include "daemon/config.h"
 #include "daemon/datadir.h"
 #include "daemon/http.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/native.h"
+#include "daemon/notify.h"
 #include "daemon/ops.h"
 #include "daemon/reload.h"
+#include "daemon/sockets.h"
 #include "daemon/version.h"
+#include "daemon/watchdog.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -29,6 +31,8 @@
 #define EXIT_POISONED 74 /* EX_IOERR */
 #define POISON_GRACE_MS 500
 #define TICK_MS 1000
+#define STOP_SPARE_MS 15000
+#define PERCENT_UNKNOWN 101
 #define EVENT_NAME_START_FAILED "daemon.cannot_start"
 
 enum daemon_state {
@@ -50,9 +54,9 @@ struct daemon {
     struct ks_timekeeper timekeeper;
     struct ks_acceptor acceptor;
     struct ks_http *http;
-    struct ks_addresses addresses;
-    int sockets[2];
-    unsigned socket_count;
+    struct ks_sockets sockets;
+    struct ks_notify notify;
+    struct ks_watchdog watchdog;
     unsigned loops_ready;
     int signal_fd;
     int poison_fd;          /* an eventfd: written once by the thread that met the failure */
@@ -93,6 +97,14 @@ static void daemon_on_progress(void *arg, unsigned percent)
 {
     struct daemon *daemon = arg;
     atomic_store(&daemon->progress_percent, percent);
+    ks_notify_progress(&daemon->notify, "recovering", percent);
+}
+
+static void daemon_on_check(void *arg)
+{
+    struct daemon *daemon = arg;
+    ks_notify_progress(
+        &daemon->notify, "checking the catalog after an unclean stop", PERCENT_UNKNOWN);
 }
 
 static void daemon_on_poison(void *arg, const struct ks_error *error)
@@ -135,47 +147,31 @@ static enum ks_status start_process(struct daemon *daemon, struct ks_error *err)
 
 static enum ks_status start_sockets(struct daemon *daemon, struct ks_error *err)
 {
-    const struct ks_config *config = &daemon->config;
-    enum ks_status st = KS_OK;
-    if (strcmp(config->listen_native, "none") != 0) {
-        const struct ks_listen_options options = {.address = config->listen_native,
-            .flag = "--listen",
-            .is_insecure = config->listen_insecure};
-        st = ks_listener_bind_tcp(
-            &options, &daemon->sockets[daemon->socket_count], daemon->addresses.native, err);
-        if (st)
-            return st;
-        daemon->socket_count++;
-    }
-    if (strcmp(config->listen_unix, "none") != 0) {
-        st =
-            ks_listener_bind_unix(config->listen_unix, &daemon->sockets[daemon->socket_count], err);
-        if (st)
-            return st;
-        daemon->socket_count++;
-        memcpy(daemon->addresses.unix_path, config->listen_unix, sizeof(config->listen_unix));
-    }
-    return KS_OK;
+    const struct ks_activation_words words = {.listen_pid = getenv("LISTEN_PID"),
+        .listen_fds = getenv("LISTEN_FDS"),
+        .listen_names = getenv("LISTEN_FDNAMES")};
+    struct ks_activation activation;
+    enum ks_status st = ks_activation_take(&words, &activation, err);
+    if (!st)
+        st = ks_sockets_open(
+            &daemon->config, &activation, &daemon->logger.events, &daemon->sockets, err);
+    return st;
 }
 
 static enum ks_status start_http(struct daemon *daemon, struct ks_error *err)
 {
-    const struct ks_config *config = &daemon->config;
-    int fd = -1;
-    if (strcmp(config->listen_http, "none") == 0)
-        return KS_OK;
-    const struct ks_listen_options options = {
-        .address = config->listen_http, .flag = "--http", .is_insecure = config->listen_insecure};
-    enum ks_status st = ks_listener_bind_tcp(&options, &fd, daemon->addresses.http, err);
-    if (st)
+    struct ks_sockets *sockets = &daemon->sockets;
+    enum ks_status st = KS_OK;
+    for (unsigned i = 0; i < sockets->http_count && !st; i++)
+        st = ks_listener_start(sockets->http[i], err);
+    if (st || sockets->http_count == 0)
         return st;
-    st = ks_listener_start(fd, err);
-    if (st) {
-        close(fd);
-        return st;
-    }
-    const struct ks_http_options http = {
-        .fd = fd, .events = &daemon->logger.events, .is_ready = daemon_is_ready, .arg = daemon};
+    const struct ks_http_options http = {.fds = sockets->http,
+        .fd_count = sockets->http_count,
+        .events = &daemon->logger.events,
+        .is_ready = daemon_is_ready,
+        .arg = daemon};
+    sockets->http_count = 0; /* taken, also by a failure */
     return ks_http_start(&http, &daemon->http, err);
 }
 
@@ -261,12 +257,13 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
         .loop_count = count,
         .protocol = &ks_native_protocol,
         .spare_fd = -1};
-    for (unsigned i = 0; i < daemon->socket_count && !st; i++)
-        st = ks_listener_start(daemon->sockets[i], err);
+    for (unsigned i = 0; i < daemon->sockets.native_count && !st; i++)
+        st = ks_listener_start(daemon->sockets.native[i], err);
     if (st)
         return st;
-    st = ks_acceptor_init(&daemon->acceptor, daemon->sockets, daemon->socket_count, err);
-    daemon->socket_count = 0; /* taken, also by a failure */
+    st = ks_acceptor_init(
+        &daemon->acceptor, daemon->sockets.native, daemon->sockets.native_count, err);
+    daemon->sockets.native_count = 0; /* taken, also by a failure */
     for (unsigned i = 0; i < count && !st; i++)
         st = ks_loop_start(&server->loops[i], err);
     return st;
@@ -289,7 +286,7 @@ static enum ks_status start_server(struct daemon *daemon, struct ks_error *err)
     if (!st)
         st = start_loops(daemon, err);
     if (!st)
-        st = ks_addresses_write(daemon->datadir.path, &daemon->addresses, err);
+        st = ks_addresses_write(daemon->datadir.path, &daemon->sockets.addresses, err);
     return st;
 }
 
@@ -310,9 +307,9 @@ static enum ks_status daemon_start(struct daemon *daemon, struct ks_error *err)
     if (!st)
         st = start_http(daemon, err);
     if (!st)
-        st = start_clock(daemon, err);
+        st = ks_datadir_open_catalog(&daemon->datadir, daemon_on_check, daemon, err);
     if (!st)
-        st = ks_datadir_open_catalog(&daemon->datadir, err);
+        st = start_clock(daemon, err);
     atomic_store(&daemon->state, STATE_RECOVERING);
     if (!st)
         st = start_engine(daemon, err);
@@ -359,6 +356,8 @@ KS_NORETURN static void daemon_die_poisoned(struct daemon *daemon)
         "start again when the "
         "disk is in order\"",
         daemon->poison.text);
+    ks_notify_send(&daemon->notify, "STATUS=stopped after a failed write or sync: %s\nERRNO=%d",
+        daemon->poison.text, daemon->poison.errnum ? daemon->poison.errnum : EIO);
     ks_addresses_remove(daemon->datadir.path);
     for (unsigned i = 0; i < daemon->loops_ready; i++)
         if (daemon->server.loops[i].is_running)
@@ -384,6 +383,10 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
     bool is_clean = is_orderly;
     int ready = STATE_READY;
     atomic_compare_exchange_strong(&daemon->state, &ready, STATE_STOPPING);
+    /* Requests first, then flushing: each may take the whole time. */
+    ks_notify_send(&daemon->notify,
+        "STOPPING=1\nSTATUS=finishing requests and flushing\nEXTEND_TIMEOUT_USEC=%llu",
+        (unsigned long long)(2 * daemon->running.storage_stop_timeout + STOP_SPARE_MS) * 1000);
     if (daemon->datadir.io)
         ks_addresses_remove(daemon->datadir.path);
     stop_loops(daemon, daemon->running.storage_stop_timeout);
@@ -402,10 +405,7 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
         ks_datadir_mark_clean(&daemon->datadir, &daemon->logger.events);
     if (server->engine)
         ks_engine_destroy(server->engine);
-    for (unsigned i = 0; i < daemon->socket_count; i++)
-        close(daemon->sockets[i]);
-    if (daemon->addresses.unix_path[0])
-        unlink(daemon->addresses.unix_path);
+    ks_sockets_close(&daemon->sockets);
     ks_timekeeper_close(&daemon->timekeeper);
     ks_datadir_close(&daemon->datadir);
     ks_http_stop(daemon->http);
@@ -413,6 +413,27 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
         close(daemon->signal_fd);
     if (daemon->poison_fd >= 0)
         close(daemon->poison_fd);
+}
+
+static void notify_ready(struct daemon *daemon)
+{
+    const struct ks_addresses *addresses = &daemon->sockets.addresses;
+    ks_notify_send(&daemon->notify, "READY=1\nSTATUS=serving at %s",
+        addresses->native[0] ? addresses->native : addresses->unix_path);
+}
+
+static void daemon_reload(struct daemon *daemon)
+{
+    const struct ks_reload reload = {.sources = daemon->sources,
+        .running = &daemon->running,
+        .server = &daemon->server,
+        .logger = &daemon->logger};
+    ks_notify_send(&daemon->notify, "RELOADING=1\nMONOTONIC_USEC=%llu",
+        (unsigned long long)(ks_clock_mono_ns(&ks_clock_system) / 1000));
+    enum ks_status st = ks_reload_run(&reload);
+    notify_ready(daemon);
+    if (st)
+        ks_notify_send(&daemon->notify, "STATUS=serving; the last reload failed, see the log");
 }
 
 /* Until a signal or a poison. */
@@ -424,22 +445,20 @@ static void daemon_wait(struct daemon *daemon)
     for (;;) {
         struct signalfd_siginfo info;
         uint64_t now_ms = ks_clock_mono_ns(&ks_clock_system) / 1000000;
+        ks_watchdog_tick(&daemon->watchdog, now_ms);
         if (now_ms - ticked_ms >= TICK_MS) {
             ks_timekeeper_tick(&daemon->timekeeper);
             ticked_ms = now_ms;
         }
-        if (poll(fds, KS_COUNT_OF(fds), TICK_MS) < 0)
+        if (poll(fds, KS_COUNT_OF(fds), ks_watchdog_sleep_ms(&daemon->watchdog, now_ms, TICK_MS)) <
+            0)
             continue;
         check_poison(daemon);
         if (!(fds[0].revents & POLLIN) ||
             read(daemon->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
             continue;
         if (info.ssi_signo == SIGHUP) {
-            const struct ks_reload reload = {.sources = daemon->sources,
-                .running = &daemon->running,
-                .server = &daemon->server,
-                .logger = &daemon->logger};
-            KS_IGNORE(ks_reload_run(&reload), "the log says why");
+            daemon_reload(daemon);
             continue;
         }
         ks_emit(
@@ -463,30 +482,40 @@ static int daemon_run(struct daemon *daemon, bool is_print_addresses)
     daemon->signal_fd = -1;
     daemon->poison_fd = -1;
     daemon->acceptor.spare_fd = -1;
+    ks_notify_init(&daemon->notify, getenv("NOTIFY_SOCKET"));
+    ks_notify_progress(&daemon->notify, "starting", PERCENT_UNKNOWN);
     enum ks_status st = daemon_start(daemon, &error);
     if (st) {
         if (daemon->poison_fd >= 0)
             check_poison(daemon);
         ks_emit(&daemon->logger.events, KS_LEVEL_ERROR, EVENT_NAME_START_FAILED,
             "status=%s why=\"%s\"", ks_status_name(st), error.text);
+        ks_notify_send(
+            &daemon->notify, "STATUS=cannot start: %s\nERRNO=%d", error.text, error.errnum);
         daemon_stop(daemon, false);
         ks_logger_fini(&daemon->logger);
         fprintf(stderr, "kstreamd: %s\n", error.text);
         return ks_status_info(st)->exit_code;
     }
+    const struct ks_addresses *addresses = &daemon->sockets.addresses;
     ks_emit(&daemon->logger.events, KS_LEVEL_INFO, "daemon.ready",
         "native=%s http=%s unix=%s data_dir=%s start_ms=%llu pid=%d",
-        daemon->addresses.native[0] ? daemon->addresses.native : "none",
-        daemon->addresses.http[0] ? daemon->addresses.http : "none",
-        daemon->addresses.unix_path[0] ? daemon->addresses.unix_path : "none", daemon->datadir.path,
+        addresses->native[0] ? addresses->native : "none",
+        addresses->http[0] ? addresses->http : "none",
+        addresses->unix_path[0] ? addresses->unix_path : "none", daemon->datadir.path,
         (unsigned long long)((ks_clock_mono_ns(&ks_clock_system) - begun_ns) / 1000000),
         (int)getpid());
     if (is_print_addresses) {
         char text[4 * KS_ADDRESS_BYTES];
-        ks_addresses_text(&daemon->addresses, text, sizeof(text));
+        ks_addresses_text(addresses, text, sizeof(text));
         fputs(text, stdout);
         fflush(stdout);
     }
+    ks_watchdog_init(&daemon->watchdog, getenv("WATCHDOG_USEC"), getenv("WATCHDOG_PID"));
+    daemon->watchdog.notify = &daemon->notify;
+    daemon->watchdog.server = &daemon->server;
+    daemon->watchdog.events = &daemon->logger.events;
+    notify_ready(daemon);
     daemon_wait(daemon);
     daemon_stop(daemon, true);
     ks_emit(&daemon->logger.events, KS_LEVEL_INFO, "daemon.stopped", "text=\"in order\"");

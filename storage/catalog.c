@@ -183,9 +183,13 @@ enum ks_status ks_catalog_high_put(
 
 /* ---- the whole environment ---- */
 
+#define VERIFY_TELL_ROWS 8192
+
 struct verify {
     enum ks_catalog_table table;
     uint64_t rows;
+    void (*on_rows)(void *arg, uint64_t rows);
+    void *arg;
 };
 
 static enum ks_status verify_row(
@@ -197,17 +201,19 @@ static enum ks_status verify_row(
     if (st)
         return st;
     protobuf_c_message_free_unpacked(message, NULL);
-    verify->rows++;
+    if (++verify->rows % VERIFY_TELL_ROWS == 0 && verify->on_rows)
+        verify->on_rows(verify->arg, verify->rows);
     return KS_OK;
 }
 
-enum ks_status ks_catalog_verify(struct ks_kv *kv, uint64_t *out_rows, struct ks_error *err)
+enum ks_status ks_catalog_verify(struct ks_kv *kv, void (*on_rows)(void *arg, uint64_t rows),
+    void *arg, uint64_t *out_rows, struct ks_error *err)
 {
     KS_CLEANUP(ks_kv_abortp) struct ks_kv_txn *txn = NULL;
     enum ks_status st = ks_kv_begin(kv, false, &txn, err);
     if (st)
         return st;
-    struct verify verify = {.rows = 0};
+    struct verify verify = {.rows = 0, .on_rows = on_rows, .arg = arg};
     for (unsigned table = 0; table < KS_TABLE_COUNT; table++) {
         verify.table = (enum ks_catalog_table)table;
         st = ks_kv_scan(txn, table, verify_row, &verify, err);

@@ -104,8 +104,8 @@ enum ks_status ks_catalog_high_put(
 enum ks_status ks_catalog_open_value(enum ks_catalog_table table, struct ks_view key,
     struct ks_view stored, struct ks_view *out_message, struct ks_error *err) KS_MUST_USE;
 /* Walks every row of every table: checksums and decoding. For the forked check after an unclean
- * stop, and the inspector. */
-enum ks_status ks_catalog_verify(
-    struct ks_kv *kv, uint64_t *out_rows, struct ks_error *err) KS_MUST_USE;
+ * stop, and the inspector. on_rows (may be NULL) is called now and then, for whoever waits. */
+enum ks_status ks_catalog_verify(struct ks_kv *kv, void (*on_rows)(void *arg, uint64_t rows),
+    void *arg, uint64_t *out_rows, struct ks_error *err) KS_MUST_USE;
 
 #endif

@@ -254,6 +254,12 @@ enum ks_status ks_engine_start(struct ks_engine *engine, struct ks_error *err)
     return ks_threads_start(steps, count, engine->options.events, &engine->threads, err);
 }
 
+size_t ks_engine_pulses(
+    struct ks_engine *engine, struct ks_step_pulse *out_pulses, size_t count_max)
+{
+    return engine->threads ? ks_threads_pulses(engine->threads, out_pulses, count_max) : 0;
+}
+
 /* ---- stop ---- */
 
 /* Runs every step until none finds work. False: it seems to go on for ever. */

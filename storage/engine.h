@@ -125,6 +125,10 @@ enum ks_status ks_engine_start(struct ks_engine *engine, struct ks_error *err) K
 enum ks_status ks_engine_stop(
     struct ks_engine *engine, uint64_t timeout_ms, struct ks_error *err) KS_MUST_USE;
 
+/* What the threads are at, between start and stop; how many were filled in. */
+size_t ks_engine_pulses(
+    struct ks_engine *engine, struct ks_step_pulse *out_pulses, size_t count_max);
+
 struct ks_engine_stats {
     uint64_t appended_records, appended_bytes, durable_blocks, durable_batches;
     uint64_t flushed_bytes, flush_rounds, catalog_commits, segments_sealed, segments_open;

@@ -21,6 +21,13 @@ struct ks_step {
     uint64_t idle_ms_max; /* look again after this long even unsignalled; 0 = only when signalled */
 };
 
+/* What the thread of a step is at, for a watchdog. */
+struct ks_step_pulse {
+    const char *name;
+    uint64_t turns; /* goes up whenever it looks for work */
+    bool is_busy;   /* it works, or has been told that there is work */
+};
+
 /* A level-triggered signal between threads. */
 struct ks_wake {
     struct ks_mutex mu;

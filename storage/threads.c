@@ -18,6 +18,8 @@ struct step_thread {
     pthread_t pthread;
     struct ks_step *step;
     const struct ks_events *events;
+    _Atomic uint64_t turns;
+    _Atomic bool is_waiting;
 };
 
 struct ks_threads {
@@ -40,6 +42,12 @@ static void committer_ask_for_priority(const struct ks_events *events)
     ks_emit(events, KS_LEVEL_INFO, "committer.priority", "got=%s", got);
 }
 
+static bool thread_turns(struct step_thread *self)
+{
+    atomic_fetch_add_explicit(&self->turns, 1, memory_order_relaxed);
+    return !ks_wake_is_stopped(self->step->wake);
+}
+
 static void *step_thread_run(void *arg)
 {
     struct step_thread *self = arg;
@@ -55,10 +63,12 @@ static void *step_thread_run(void *arg)
     struct ks_spin spin = {0};
     do {
         /* A step that always finds work must not outlive the stop. */
-        while (!ks_wake_is_stopped(step->wake) && step->begin(step->self)) {
+        atomic_store(&self->is_waiting, false);
+        while (thread_turns(self) && step->begin(step->self)) {
             step->run(step->self);
             step->end(step->self);
         }
+        atomic_store(&self->is_waiting, true);
         if (may_spin)
             KS_IGNORE(ks_wake_spin(step->wake, &spin, COMMITTER_SPIN_NS), "the wait looks again");
     } while (ks_wake_wait(step->wake, step->idle_ms_max));
@@ -81,7 +91,8 @@ enum ks_status ks_threads_start(struct ks_step *const *steps, size_t count,
     *out_threads = threads;
     while (threads->count < count && failed == 0) {
         struct step_thread *thread = &threads->each[threads->count];
-        *thread = (struct step_thread){.step = steps[threads->count], .events = events};
+        thread->step = steps[threads->count];
+        thread->events = events;
         failed = pthread_create(&thread->pthread, NULL, step_thread_run, thread);
         threads->count += failed == 0;
     }
@@ -92,6 +103,20 @@ enum ks_status ks_threads_start(struct ks_step *const *steps, size_t count,
         return ks_fail(err, KS_NO_MEMORY, failed, "cannot start the engine's threads");
     }
     return KS_OK;
+}
+
+size_t ks_threads_pulses(
+    struct ks_threads *threads, struct ks_step_pulse *out_pulses, size_t count_max)
+{
+    size_t count = KS_MIN(threads->count, count_max);
+    for (size_t i = 0; i < count; i++) {
+        struct step_thread *thread = &threads->each[i];
+        out_pulses[i] = (struct ks_step_pulse){.name = thread->step->name,
+            .turns = atomic_load_explicit(&thread->turns, memory_order_relaxed),
+            .is_busy =
+                !atomic_load(&thread->is_waiting) || atomic_load(&thread->step->wake->is_set)};
+    }
+    return count;
 }
 
 void ks_threads_stop(struct ks_threads *threads)

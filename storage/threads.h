@@ -12,6 +12,9 @@ struct ks_threads;
 enum ks_status ks_threads_start(struct ks_step *const *steps, size_t count,
     const struct ks_events *events, struct ks_threads **out_threads,
     struct ks_error *err) KS_MUST_USE;
+/* One per thread, in the order of steps; at most count_max. From any thread while they run. */
+size_t ks_threads_pulses(
+    struct ks_threads *threads, struct ks_step_pulse *out_pulses, size_t count_max);
 /* Each finishes what it is at; returns when all have ended. The wakes stay stopped. */
 void ks_threads_stop(struct ks_threads *threads);
 

@@ -59,8 +59,7 @@ def run_tests(*tests):
 class Broker:
     alive = []
 
-    def __init__(self, scratch, *flags, data_dir=None, wait=True, unix=False, environment=None, files=None):
-        """files: as under `ulimit -n`, soft and hard."""
+    def __init__(self, scratch, *flags, data_dir=None, wait=True, unix=False, environment=None):
         self.scratch = scratch
         self.data_dir = data_dir or os.path.join(scratch, "data")
         self.log_path = os.path.join(scratch, "log-%d" % len(os.listdir(scratch)))
@@ -70,11 +69,13 @@ class Broker:
             self.command += ["--unix", os.path.join(scratch, "native.sock")]
         self.log_file = open(self.log_path, "wb")
         environment = {**{k: v for k, v in os.environ.items() if not k.startswith("KSTREAM_")}, **(environment or {})}
-        limit = ["sh", "-c", 'ulimit -n %d && exec "$@"' % files, "sh"] if files else []
-        self.process = subprocess.Popen(limit + self.command, stderr=self.log_file, stdout=subprocess.DEVNULL, env=environment)
+        self.process = self.popen(environment)
         Broker.alive.append(self)
         if wait:
             self.wait_ready()
+
+    def popen(self, environment):
+        return subprocess.Popen(self.command, stderr=self.log_file, stdout=subprocess.DEVNULL, env=environment)
 
     @staticmethod
     def logs(scratch):

@@ -37,10 +37,12 @@ START_TEST(livez_is_always_200_and_readyz_says_why_not)
     char address[KS_ADDRESS_BYTES];
     char text[2048];
     struct ks_http *http = NULL;
-    struct ks_http_options options = {.events = &ks_events_ignore, .is_ready = ready};
+    int fd = -1;
+    struct ks_http_options options = {
+        .fds = &fd, .fd_count = 1, .events = &ks_events_ignore, .is_ready = ready};
     const struct ks_listen_options listen_options = {.address = "127.0.0.1:0", .flag = "--http"};
-    ck_assert_int_eq(ks_listener_bind_tcp(&listen_options, &options.fd, address, NULL), KS_OK);
-    ck_assert_int_eq(ks_listener_start(options.fd, NULL), KS_OK);
+    ck_assert_int_eq(ks_listener_bind_tcp(&listen_options, &fd, address, NULL), KS_OK);
+    ck_assert_int_eq(ks_listener_start(fd, NULL), KS_OK);
     ck_assert_int_eq(ks_http_start(&options, &http, NULL), KS_OK);
     ask(address, "GET /livez HTTP/1.0\r\n\r\n", text, sizeof(text));
     ck_assert_ptr_nonnull(strstr(text, " 200 "));

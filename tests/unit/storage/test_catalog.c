@@ -49,7 +49,7 @@ START_TEST(a_damaged_row_is_found_by_the_walk_and_refuses_the_start)
     world_open(&world);
     ck_assert_int_eq(world_create(&world, "orders", 3), KS_OK);
     uint64_t rows = 0;
-    ck_assert_int_eq(ks_catalog_verify(world.catalog, &rows, NULL), KS_OK);
+    ck_assert_int_eq(ks_catalog_verify(world.catalog, NULL, NULL, &rows, NULL), KS_OK);
     ck_assert_uint_gt(rows, 4);
     struct ks_kv_txn *txn = begin(true);
     struct ks_catalog_key key;
@@ -58,7 +58,7 @@ START_TEST(a_damaged_row_is_found_by_the_walk_and_refuses_the_start)
         KS_OK);
     ck_assert_int_eq(ks_kv_commit(txn, NULL), KS_OK);
     struct ks_error error = KS_ERROR_INIT;
-    ck_assert_int_eq(ks_catalog_verify(world.catalog, &rows, &error), KS_CORRUPT);
+    ck_assert_int_eq(ks_catalog_verify(world.catalog, NULL, NULL, &rows, &error), KS_CORRUPT);
     ck_assert_ptr_nonnull(strstr(error.text, "shards"));
     world_fini(&world);
 }
