@@ -20,7 +20,12 @@
 #define KS_CONFIG_KEY_BYTES 64 /* "section.key" */
 
 enum ks_verify_routing { KS_VERIFY_ROUTING_OFF, KS_VERIFY_ROUTING_SAMPLE, KS_VERIFY_ROUTING_ALL };
-enum ks_log_format { KS_LOG_FORMAT_TEXT, KS_LOG_FORMAT_JSON };
+enum ks_log_format {
+    KS_LOG_FORMAT_AUTO,
+    KS_LOG_FORMAT_TEXT,
+    KS_LOG_FORMAT_JSON,
+    KS_LOG_FORMAT_JOURNAL
+};
 
 /* A member per row, section_key: text, number (bytes, milliseconds or a count), truth, or the
  * number of a choice. */

@@ -1,141 +1,86 @@
 #include "daemon/log.h"
 
-#include "base/bytes.h"
-
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#define LINE_BYTES_MAX 2048
+#define ID_PREFIX "kstream:"
 
-static const char *const level_names[] = {
-    [KS_LEVEL_DEBUG] = "debug",
-    [KS_LEVEL_INFO] = "info",
-    [KS_LEVEL_NOTICE] = "notice",
-    [KS_LEVEL_WARNING] = "warning",
-    [KS_LEVEL_ERROR] = "error",
-};
-static const int syslog_levels[] = {
-    [KS_LEVEL_DEBUG] = 7,
-    [KS_LEVEL_INFO] = 6,
-    [KS_LEVEL_NOTICE] = 5,
-    [KS_LEVEL_WARNING] = 4,
-    [KS_LEVEL_ERROR] = 3,
-};
+/* ---- where it goes ---- */
 
-struct line {
-    char text[LINE_BYTES_MAX];
-    size_t bytes;
-};
-
-static void line_char(struct line *line, char c)
+/* $JOURNAL_STREAM is "device:inode" of the stream that systemd reads: ours, or one of a parent that
+ * has redirected us since. */
+static bool stream_is_journal(int fd, const char *journal_stream)
 {
-    if (line->bytes < sizeof(line->text) - 4) /* room for the end of a JSON object */
-        line->text[line->bytes++] = c;
+    struct stat stat;
+    char ours[64];
+    if (!journal_stream || fstat(fd, &stat) < 0)
+        return false;
+    snprintf(ours, sizeof(ours), "%llu:%llu", (unsigned long long)stat.st_dev,
+        (unsigned long long)stat.st_ino);
+    return strcmp(ours, journal_stream) == 0;
 }
 
-static void line_text(struct line *line, const char *text)
+static int journal_connect(const char *path)
 {
-    for (; *text; text++)
-        line_char(line, *text);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!path || strlen(path) >= sizeof(address.sun_path))
+        return -1;
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
 }
 
-/* A foreign name in a field must not forge a second line: control characters become '?'. */
-static void line_plain(struct line *line, const char *text)
+/* A journal that is full, or starting again, takes nothing now: the line goes to the stream, which
+ * systemd reads as well. */
+static bool journal_send(const struct ks_logger *logger, const struct ks_log_line *line)
 {
-    for (; *text; text++)
-        line_char(line, (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+    return logger->journal_fd >= 0 &&
+           send(logger->journal_fd, line->text, line->bytes, MSG_NOSIGNAL) == (ssize_t)line->bytes;
 }
 
-static void line_json_char(struct line *line, char c)
+/* mu held. */
+static void event_write(struct ks_logger *logger, const struct ks_log_event *event)
 {
-    if (c == '"' || c == '\\')
-        line_char(line, '\\');
-    line_char(line, (unsigned char)c < 0x20 ? '?' : c);
-}
-
-static void line_time(struct line *line, uint64_t unix_ms)
-{
-    time_t seconds = (time_t)(unix_ms / 1000);
-    struct tm tm;
-    char text[40];
-    gmtime_r(&seconds, &tm);
-    size_t n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, sizeof(text) - n, ".%03uZ", (unsigned)(unix_ms % 1000));
-    line_text(line, text);
-}
-
-/* key=value key="value with blanks" ... as members; what does not look so goes on with the value
- * before it. */
-static void line_json_fields(struct line *line, const char *fields)
-{
-    const char *p = fields;
-    while (*p) {
-        while (*p == ' ')
-            p++;
-        const char *equals = strchr(p, '=');
-        const char *blank = strchr(p, ' ');
-        if (!*p)
-            break;
-        line_text(line, ",\"");
-        if (!equals || (blank && blank < equals)) {
-            line_text(line, "text\":\"");
-            for (; *p; p++)
-                line_json_char(line, *p);
-            line_char(line, '"');
+    struct ks_log_line *line = &logger->line;
+    enum ks_log_format format = (enum ks_log_format)atomic_load(&logger->format);
+    if (format == KS_LOG_FORMAT_AUTO)
+        format = logger->is_journal_stream ? KS_LOG_FORMAT_JOURNAL : KS_LOG_FORMAT_TEXT;
+    if (format == KS_LOG_FORMAT_JOURNAL) {
+        ks_log_line_journal(line, event);
+        if (journal_send(logger, line))
             return;
-        }
-        for (; p < equals; p++)
-            line_json_char(line, *p);
-        line_text(line, "\":\"");
-        p++;
-        char end = *p == '"' ? '"' : ' ';
-        if (end == '"')
-            p++;
-        for (; *p && *p != end; p++)
-            line_json_char(line, *p);
-        if (*p)
-            p++;
-        line_char(line, '"');
     }
+    if (format == KS_LOG_FORMAT_JSON)
+        ks_log_line_json(line, event, logger->is_journal_stream);
+    else
+        ks_log_line_text(line, event, logger->is_journal_stream);
+    KS_IGNORE(write(logger->fd, line->text, line->bytes), "nobody is left to be told");
 }
 
-static void line_write(
-    const struct ks_logger *logger, enum ks_level level, const char *name, const char *fields)
+/* ---- events ---- */
+
+/* mu held. Stable as long as the name is. */
+static void name_make_id(struct ks_logger *logger, struct ks_log_name *known)
 {
-    struct line line = {.bytes = 0};
-    if (logger->is_journal) {
-        char prefix[8];
-        snprintf(prefix, sizeof(prefix), "<%d>", syslog_levels[level]);
-        line_text(&line, prefix);
-    }
-    if (atomic_load(&logger->format) == KS_LOG_FORMAT_JSON) {
-        line_text(&line, "{\"time\":\"");
-        line_time(&line, ks_clock_unix_ms(logger->clock));
-        line_text(&line, "\",\"level\":\"");
-        line_text(&line, level_names[level]);
-        line_text(&line, "\",\"event\":\"");
-        line_text(&line, name);
-        line_char(&line, '"');
-        line_json_fields(&line, fields);
-        if (line.bytes >= sizeof(line.text) - 4)
-            line.text[line.bytes++] = '"'; /* cut inside a text */
-        line.text[line.bytes++] = '}';
-    } else {
-        if (!logger->is_journal) {
-            line_time(&line, ks_clock_unix_ms(logger->clock));
-            line_char(&line, ' ');
-        }
-        line_text(&line, level_names[level]);
-        line_char(&line, ' ');
-        line_text(&line, name);
-        line_char(&line, ' ');
-        line_plain(&line, fields);
-    }
-    line.text[line.bytes++] = '\n';
-    KS_IGNORE(
-        write(logger->fd, line.text, line.bytes), "there is nobody to tell that the log failed");
+    char text[sizeof(ID_PREFIX) + 64];
+    ks_u128 hash;
+    if (!logger->md5 || known->id[0])
+        return;
+    int n = snprintf(text, sizeof(text), ID_PREFIX "%s", known->name);
+    struct ks_view view = ks_view_of(text, (size_t)n);
+    if (n < 0 || (size_t)n >= sizeof(text) || ks_md5_many(logger->md5, &view, 1, &hash))
+        return;
+    snprintf(known->id, sizeof(known->id), "%016llx%016llx", (unsigned long long)(hash >> 64),
+        (unsigned long long)hash);
 }
 
 static struct ks_log_name *name_find(struct ks_logger *logger, const char *name)
@@ -150,13 +95,27 @@ static struct ks_log_name *name_find(struct ks_logger *logger, const char *name)
     return NULL; /* more kinds of events than rows: those are not limited */
 }
 
+static void event_log(
+    struct ks_logger *logger, enum ks_level level, const char *name, const char *fields)
+{
+    struct ks_log_name *known = name_find(logger, name);
+    if (known)
+        name_make_id(logger, known);
+    const struct ks_log_event event = {.level = level,
+        .name = name,
+        .fields = fields,
+        .unix_ms = ks_clock_unix_ms(logger->clock),
+        .id = known ? known->id : ""};
+    event_write(logger, &event);
+}
+
 static void name_report(struct ks_logger *logger, struct ks_log_name *known)
 {
     char fields[160];
     snprintf(fields, sizeof(fields), "event=%s count=%llu", known->name,
         (unsigned long long)known->suppressed);
     known->suppressed = 0;
-    line_write(logger, KS_LEVEL_NOTICE, "log.suppressed", fields);
+    event_log(logger, KS_LEVEL_NOTICE, "log.suppressed", fields);
 }
 
 static void logger_emit(
@@ -179,7 +138,7 @@ static void logger_emit(
         known->suppressed++;
         return;
     }
-    line_write(logger, level, name, fields);
+    event_log(logger, level, name, fields);
 }
 
 void ks_logger_init(struct ks_logger *logger, const struct ks_logger_options *options)
@@ -189,7 +148,10 @@ void ks_logger_init(struct ks_logger *logger, const struct ks_logger_options *op
     ks_logger_set(logger, options->format, options->level);
     logger->clock = options->clock;
     logger->fd = options->fd;
-    logger->is_journal = options->is_journal;
+    logger->is_journal_stream = stream_is_journal(options->fd, options->journal_stream);
+    logger->journal_fd = journal_connect(options->journal_socket);
+    if (ks_md5_create(&logger->md5, NULL))
+        logger->md5 = NULL;
     ks_mutex_init(&logger->mu, KS_RANK_EVENTS);
 }
 
@@ -204,5 +166,8 @@ void ks_logger_fini(struct ks_logger *logger)
     for (size_t i = 0; i < KS_LOG_NAMES_MAX && logger->names[i].name; i++)
         if (logger->names[i].suppressed)
             name_report(logger, &logger->names[i]);
+    if (logger->journal_fd >= 0)
+        close(logger->journal_fd);
+    ks_md5_destroy(logger->md5);
     ks_mutex_fini(&logger->mu);
 }

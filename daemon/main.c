@@ -33,7 +33,6 @@
 #define TICK_MS 1000
 #define STOP_SPARE_MS 15000
 #define PERCENT_UNKNOWN 101
-#define EVENT_NAME_START_FAILED "daemon.cannot_start"
 
 enum daemon_state {
     STATE_STARTING,
@@ -477,7 +476,8 @@ static int daemon_run(struct daemon *daemon, bool is_print_addresses)
         .level = (enum ks_level)daemon->config.log_level,
         .clock = &ks_clock_system,
         .fd = STDERR_FILENO,
-        .is_journal = getenv("JOURNAL_STREAM") != NULL};
+        .journal_stream = getenv("JOURNAL_STREAM"),
+        .journal_socket = daemon->config.log_journal_socket};
     ks_logger_init(&daemon->logger, &options);
     daemon->signal_fd = -1;
     daemon->poison_fd = -1;
@@ -488,7 +488,7 @@ static int daemon_run(struct daemon *daemon, bool is_print_addresses)
     if (st) {
         if (daemon->poison_fd >= 0)
             check_poison(daemon);
-        ks_emit(&daemon->logger.events, KS_LEVEL_ERROR, EVENT_NAME_START_FAILED,
+        ks_emit(&daemon->logger.events, KS_LEVEL_ERROR, "daemon.cannot_start",
             "status=%s why=\"%s\"", ks_status_name(st), error.text);
         ks_notify_send(
             &daemon->notify, "STATUS=cannot start: %s\nERRNO=%d", error.text, error.errnum);

@@ -109,10 +109,32 @@ static enum ks_status encode_answer(struct native_call *native, struct native_ou
     return ks_response_append(&output->head, &head, call->response);
 }
 
+/* From the whole request to its answer; how long either was on the wire is not our affair. */
+static void report_if_slow(const struct native_call *native)
+{
+    const struct ks_call *call = &native->call;
+    uint64_t limit_ms = call->server->live.log_slow_request;
+    uint64_t ms =
+        (ks_clock_mono_ns(&ks_clock_system) - call->begun_mono_ns - call->waited_ns) / 1000000;
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = NULL;
+    if (limit_ms == 0 || ms < limit_ms)
+        return;
+    if (call->stream_number > 0)
+        KS_IGNORE(ks_registry_find_number(call->server->engine, call->stream_number, &stream),
+            "deleted meanwhile: no name");
+    ks_emit(call->server->events, KS_LEVEL_WARNING, "request.slow",
+        "op=%s ms=%llu waited_ms=%llu status=%s stream=%s bytes=%llu peer=%s request=%llu",
+        ks_operation_by_number(native->op)->name, (unsigned long long)ms,
+        (unsigned long long)(call->waited_ns / 1000000), ks_status_name(call->status),
+        stream ? stream->name : "-", (unsigned long long)native->cost_bytes, native->conn->peer,
+        (unsigned long long)native->request_id);
+}
+
 static void native_done(struct ks_call *call)
 {
     struct native_call *native = KS_CONTAINER_OF(call, struct native_call, call);
     struct ks_conn *conn = native->conn;
+    report_if_slow(native);
     uint64_t cost_bytes = native->cost_bytes;
     if (native->promised_bytes > 0)
         ks_conn_promise_end(conn, native->promised_bytes);

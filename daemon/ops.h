@@ -41,6 +41,10 @@ struct ks_call {
     struct ks_read read;              /* GetRecords: the stored batches, until ks_read_release */
     bool has_read;
 
+    uint64_t begun_mono_ns;
+    uint64_t waited_ns;     /* of the time since, in vain for records: a long poll is not slow */
+    uint64_t stream_number; /* 0: no stream, or not known yet */
+
     /* Work under way. */
     struct ks_job job;
     struct ks_admin admin;

@@ -14,6 +14,7 @@ void ks_call_init(struct ks_call *call, struct ks_loop *loop, void (*done)(struc
     call->server = loop->shared->server;
     call->loop = loop;
     call->done = done;
+    call->begun_mono_ns = ks_clock_mono_ns(&ks_clock_system);
     ks_arena_init(&call->arena, KS_CALL_ARENA_BYTES_MAX);
 }
 

@@ -212,6 +212,7 @@ struct get_work {
     const struct ks_shard *shard;
     struct ks_read_request request;
     uint64_t wait_until_mono_ms; /* 0: does not wait */
+    uint64_t parked_mono_ns;     /* when the last wait began */
     enum ks_status status;       /* of the job */
     struct ks_error error;
 };
@@ -330,10 +331,17 @@ static bool get_has_news(const struct get_work *work)
            bounds.is_deleted;
 }
 
+static void get_count_wait(struct ks_call *call)
+{
+    const struct get_work *work = call->work;
+    call->waited_ns += ks_clock_mono_ns(call->server->clock) - work->parked_mono_ns;
+}
+
 static void get_resume(struct ks_park *park, enum ks_park_end why)
 {
     struct ks_call *call = KS_CONTAINER_OF(park, struct ks_call, park);
     struct get_work *work = call->work;
+    get_count_wait(call);
     call->end_wait = NULL;
     if (why != KS_PARK_NEWS)
         work->wait_until_mono_ms = 0;
@@ -343,6 +351,7 @@ static void get_resume(struct ks_park *park, enum ks_park_end why)
 static void get_end_wait(struct ks_call *call)
 {
     ks_park_cancel(&call->park);
+    get_count_wait(call);
     get_finish(call);
 }
 
@@ -350,6 +359,7 @@ static void get_park(struct ks_call *call, uint64_t wait_ms)
 {
     struct get_work *work = call->work;
     call->park.resume = get_resume;
+    work->parked_mono_ns = ks_clock_mono_ns(call->server->clock);
     if (ks_park_begin(&call->loop->parking, &call->park, work->shard->log, wait_ms)) {
         get_finish(call);
         return;
@@ -458,6 +468,7 @@ static enum ks_status get_resolve(struct ks_call *call, const Kstream__GetRecord
     if (!work->shard || ks_log_id(work->shard->log) != iterator->log_id)
         return ks_fail(err, KS_NOT_FOUND, 0, "The shard of this ShardIterator is not found.");
     work->stream = KS_TAKE(stream);
+    call->stream_number = work->stream->number;
     return KS_OK;
 }
 

@@ -145,6 +145,7 @@ static struct ks_put_work *work_make(
         return NULL;
     work->call = call;
     work->stream = stream;
+    call->stream_number = stream->number;
     work->parts = parts;
     work->part_count = part_count;
     work->pending = 1;

@@ -81,7 +81,8 @@ void ks_engine_poison(struct ks_engine *engine, const struct ks_error *error)
         return; /* the first failure is the one to tell */
     engine->poison_error = *error;
     atomic_store(&engine->is_poisoned, true);
-    ks_emit(engine->options.events, KS_LEVEL_ERROR, "engine.poisoned", "%.300s", error->text);
+    ks_emit(
+        engine->options.events, KS_LEVEL_ERROR, "engine.poisoned", "why=\"%.300s\"", error->text);
     /* Whoever sleeps shall see it: the committer answers what is queued. */
     struct ks_step *steps[STEPS_MAX];
     size_t count = ks_engine_steps(engine, steps, STEPS_MAX);

@@ -185,7 +185,7 @@ static void back_off(struct ks_files *files, const char *what, const struct ks_e
     files->retry_mono_ns = ks_clock_mono_ns(files->engine->options.clock) + RETRY_AFTER_NS;
     if (error->status == KS_STORAGE_FULL)
         atomic_store(&files->engine->is_disk_full, true);
-    ks_emit(files->engine->options.events, KS_LEVEL_WARNING, what, "error='%s'", error->text);
+    ks_emit(files->engine->options.events, KS_LEVEL_WARNING, what, "why=\"%s\"", error->text);
 }
 
 static void rows_done(struct ks_change *change, enum ks_status status, const struct ks_error *error)
@@ -375,7 +375,7 @@ static void files_unlink(struct ks_files *files)
             continue;
         ks_list_remove(node); /* stays in the table, out of use until the next start */
         ks_emit(files->engine->options.events, KS_LEVEL_WARNING, "files.unlink_failed",
-            "file=%016llx error='%s'", (unsigned long long)file->file_id, error.text);
+            "file=%016llx why=\"%s\"", (unsigned long long)file->file_id, error.text);
     }
 }
 
@@ -587,7 +587,7 @@ static enum ks_status quarantine(
     if (st)
         return st;
     engine->recovery.files_quarantined++;
-    ks_emit(engine->options.events, KS_LEVEL_WARNING, "files.quarantined", "file='%s' to='%s'",
+    ks_emit(engine->options.events, KS_LEVEL_WARNING, "files.quarantined", "file=\"%s\" to=\"%s\"",
         from, to);
     return KS_OK;
 }

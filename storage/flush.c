@@ -234,7 +234,7 @@ static void round_free(struct ks_flush *flush)
 
 static void refused(struct ks_flush *flush, const struct ks_error *error)
 {
-    ks_emit(flush->engine->options.events, KS_LEVEL_WARNING, "flush.refused", "error='%s'",
+    ks_emit(flush->engine->options.events, KS_LEVEL_WARNING, "flush.refused", "why=\"%s\"",
         error->text);
     if (error->status == KS_STORAGE_FULL)
         atomic_store(&flush->engine->is_disk_full, true);

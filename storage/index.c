@@ -106,8 +106,7 @@ void ks_index_drop(struct ks_index *index, const char *reason)
     }
     if (!is_news)
         return;
-    ks_emit(
-        index->engine->options.events, KS_LEVEL_WARNING, "index.dropped", "reason='%s'", reason);
+    ks_emit(index->engine->options.events, KS_LEVEL_WARNING, "index.dropped", "why=\"%s\"", reason);
     ks_wake_set(&index->wake);
 }
 
@@ -296,7 +295,7 @@ static void reopen(struct ks_index *index)
     enum ks_status st =
         engine->options.open_index(engine->options.open_index_arg, true, &kv, &error);
     if (st)
-        ks_emit(engine->options.events, KS_LEVEL_WARNING, "index.unavailable", "error='%s'",
+        ks_emit(engine->options.events, KS_LEVEL_WARNING, "index.unavailable", "why=\"%s\"",
             error.text);
     KS_LOCK_SCOPE(&index->mu);
     index->kv = st ? NULL : kv;
@@ -407,7 +406,7 @@ enum ks_status ks_index_create(
         engine->options.open_index(engine->options.open_index_arg, erase_first, &index->kv, &error);
     if (st) {
         ks_emit(
-            engine->options.events, KS_LEVEL_WARNING, "index.dropped", "reason='%s'", error.text);
+            engine->options.events, KS_LEVEL_WARNING, "index.dropped", "why=\"%s\"", error.text);
         reopen(index);
     }
     return KS_OK;

@@ -212,7 +212,7 @@ static uint32_t purge_streams(struct ks_retention *retention, uint64_t now_unix_
             ks_registry_purge(retention->engine, kept->number, now_unix_ms, &look_unix_ms, &error);
         if (st)
             ks_emit(retention->engine->options.events, KS_LEVEL_WARNING, "retention.purge_refused",
-                "stream_number=%llu error='%s'", (unsigned long long)kept->number, error.text);
+                "stream_number=%llu why=\"%s\"", (unsigned long long)kept->number, error.text);
         KS_LOCK_SCOPE(&retention->mu);
         if (look_unix_ms == 0)
             kept_drop(retention, kept);
@@ -485,7 +485,7 @@ static void retire_done(
     struct ks_retention *retention = KS_CONTAINER_OF(change, struct ks_retention, change);
     if (status) {
         ks_emit(retention->engine->options.events, KS_LEVEL_WARNING, "retention.refused",
-            "error='%s'", error->text);
+            "why=\"%s\"", error->text);
         {
             KS_LOCK_SCOPE(&retention->mu);
             retention->commits_refused++;
