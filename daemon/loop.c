@@ -94,6 +94,7 @@ enum ks_status ks_loop_init(
     ks_list_init(&loop->conns);
     ks_list_init(&loop->dirty);
     ks_list_init(&loop->starved);
+    ks_list_init(&loop->held_puts);
     ks_parking_init(&loop->parking, loop);
     loop->stop_mail.deliver = loop_stop;
     loop->abort_mail.deliver = loop_abort;

@@ -50,8 +50,10 @@ struct ks_loop {
     struct ks_list conns;
     struct ks_list dirty;      /* connections with new output */
     struct ks_list starved;    /* connections waiting for the input budget */
-    struct ks_parking parking; /* calls waiting for records */
-    uint8_t *slab;             /* KS_SLAB_BYTES: what one read brings; empty between events */
+    struct ks_parking parking; /* calls waiting for records, or for a reshard */
+    struct ks_list held_puts;  /* ks_put_work.held_link, in the order they came (put_work.c) */
+    uint64_t held_put_bytes;
+    uint8_t *slab; /* KS_SLAB_BYTES: what one read brings; empty between events */
     struct ks_md5 *md5;
     struct ks_mail stop_mail;
     struct ks_mail abort_mail;

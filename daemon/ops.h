@@ -61,6 +61,10 @@ void ks_call_fail(struct ks_call *call, enum ks_status status, const struct ks_e
 void ks_call_fail_text(struct ks_call *call, enum ks_status status, const char *format, ...)
     KS_PRINTF(3, 4);
 void ks_call_fail_memory(struct ks_call *call);
+/* So many more open shards would be over the account's limit. */
+void ks_call_fail_shard_limit(struct ks_call *call, uint32_t more_shards);
+/* The stream's status does not fit. */
+void ks_call_fail_not_active(struct ks_call *call, const struct ks_stream *stream);
 
 /*
  * Runs the operation on its packed request message: decodes, validates by the rules, operates. done
@@ -126,6 +130,10 @@ void ks_op_describe_stream(struct ks_call *call, const ProtobufCMessage *request
 void ks_op_describe_stream_summary(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_list_streams(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_list_shards(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_split_shard(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_merge_shards(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_update_shard_count(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_update_stream_mode(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_get_shard_iterator(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_get_records(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_put_record(struct ks_call *call, struct ks_view message);

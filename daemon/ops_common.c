@@ -64,6 +64,25 @@ void ks_call_fail_memory(struct ks_call *call)
     ks_call_fail(call, ks_fail(&error, KS_NO_MEMORY, 0, "out of memory for this request"), &error);
 }
 
+void ks_call_fail_shard_limit(struct ks_call *call, uint32_t more_shards)
+{
+    const struct ks_config *config = call->server->config;
+    ks_call_fail_text(call, KS_LIMIT,
+        "This request would exceed the shard limit for the account %s in %s. Current shard count "
+        "for the account: %u. Limit: %llu. Number of additional shards that would have resulted "
+        "from this request: %u. Refer to the AWS Service Limits page "
+        "(http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) for current limits "
+        "and how to request higher limits.",
+        config->aws_account_id, config->aws_region, ks_registry_open_shards(call->server->engine),
+        (unsigned long long)call->server->live.limits_shards, more_shards);
+}
+
+void ks_call_fail_not_active(struct ks_call *call, const struct ks_stream *stream)
+{
+    ks_call_fail_text(call, KS_IN_USE, "Stream %s under account %s not ACTIVE, instead in state %s",
+        stream->name, call->server->config->aws_account_id, ks_stream_status_text(stream->status));
+}
+
 /* ---- dispatch ---- */
 
 static const struct {
@@ -80,6 +99,10 @@ static const struct {
     {KS_OP_DESCRIBE_STREAM_SUMMARY, ks_op_describe_stream_summary},
     {KS_OP_LIST_STREAMS, ks_op_list_streams},
     {KS_OP_LIST_SHARDS, ks_op_list_shards},
+    {KS_OP_SPLIT_SHARD, ks_op_split_shard},
+    {KS_OP_MERGE_SHARDS, ks_op_merge_shards},
+    {KS_OP_UPDATE_SHARD_COUNT, ks_op_update_shard_count},
+    {KS_OP_UPDATE_STREAM_MODE, ks_op_update_stream_mode},
     {KS_OP_GET_SHARD_ITERATOR, ks_op_get_shard_iterator},
     {KS_OP_GET_RECORDS, ks_op_get_records},
 };

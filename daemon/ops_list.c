@@ -138,7 +138,7 @@ struct shard_query {
     bool has_after;
     uint32_t after;
     enum shard_filter_type filter;
-    uint64_t unix_ms;
+    uint64_t unix_ms; /* the time in question: the trim horizon at the first page, or later */
 };
 #define QUERY_PAYLOAD_BYTES (8 + 8 + 1 + 4 + 1 + 8)
 
@@ -188,7 +188,8 @@ static enum ks_status query_filter(
     if (needs_time != (bool)filter->has_timestamp_unix_ms)
         return ks_fail(err, KS_INVALID, 0, "ShardFilter of type %s %s a Timestamp.", filter->type,
             needs_time ? "needs" : "does not take");
-    query->unix_ms = filter->has_timestamp_unix_ms ? filter->timestamp_unix_ms : 0;
+    if (needs_time) /* before the trim horizon there is nothing */
+        query->unix_ms = ks_max_u64(query->unix_ms, filter->timestamp_unix_ms);
     if ((query->filter == FILTER_AFTER_SHARD_ID) != (filter->shard_id != NULL))
         return ks_fail(err, KS_INVALID, 0, "ShardFilter of type %s %s a ShardId.", filter->type,
             filter->shard_id ? "does not take" : "needs");
@@ -227,6 +228,7 @@ static enum ks_status query_make(struct ks_call *call, const Kstream__ListShards
     if (st)
         return st;
     query->stream_number = (*out_stream)->number;
+    query->unix_ms = ks_stream_horizon_unix_ms(call->server->engine, *out_stream);
     if (request->shard_filter)
         st = query_filter(request->shard_filter, query, err);
     if (!st && request->exclusive_start_shard_id) {
@@ -242,33 +244,45 @@ static enum ks_status query_make(struct ks_call *call, const Kstream__ListShards
     return st;
 }
 
+/* No record of it can be later. */
+static uint64_t shard_ended_ms(const struct ks_shard *shard)
+{
+    return shard->closed_s * 1000 + 999;
+}
+
+/* Parents close and children open at one moment, so that the shards of a time tile all keys: what
+ * counts is when the parents ended. One that is gone ended before anything that is asked for. */
+static bool shard_was_there(
+    const struct ks_stream *stream, const struct ks_shard *shard, uint64_t unix_ms)
+{
+    const struct ks_shard *parents[2] = {
+        shard->has_parent ? ks_stream_shard(stream, shard->parent_index) : NULL,
+        shard->has_adjacent_parent ? ks_stream_shard(stream, shard->adjacent_parent_index) : NULL};
+    for (size_t i = 0; i < KS_COUNT_OF(parents); i++)
+        if (parents[i] && shard_ended_ms(parents[i]) >= unix_ms)
+            return false;
+    return shard->is_open || shard_ended_ms(shard) >= unix_ms;
+}
+
 static bool query_wants(
     const struct shard_query *query, const struct ks_stream *stream, const struct ks_shard *shard)
 {
-    uint64_t begun_ms = shard->created_s * 1000;
-    uint64_t ended_ms = shard->closed_s * 1000 + 999;
-    /* Children may be dated a second ahead of the clock so that their numbers lead their parents'.
-     */
-    bool is_root = !shard->has_parent;
     if (query->has_after && shard->index <= query->after)
         return false;
     switch (query->filter) {
     case FILTER_AT_LATEST:
         return shard->is_open;
     case FILTER_AT_TIMESTAMP:
-        return (is_root || begun_ms <= query->unix_ms) &&
-               (shard->is_open || ended_ms >= query->unix_ms);
-    case FILTER_FROM_TIMESTAMP:
-        return shard->is_open || ended_ms >= query->unix_ms;
     case FILTER_AT_TRIM_HORIZON:
-        /* Nothing is trimmed by this version: the horizon is the stream's beginning. */
-        return is_root || ks_stream_shard(stream, shard->parent_index) == NULL;
+        return shard_was_there(stream, shard, query->unix_ms);
+    case FILTER_FROM_TIMESTAMP:
     case FILTER_FROM_TRIM_HORIZON:
     case FILTER_AFTER_SHARD_ID:
+        return shard->is_open || shard_ended_ms(shard) >= query->unix_ms;
     case FILTER_COUNT:
         break;
     }
-    return true;
+    return false;
 }
 
 static bool list_shards_fill(struct ks_call *call, const struct ks_stream *stream,

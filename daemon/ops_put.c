@@ -3,7 +3,7 @@
  * records are hashed together, gathered per shard in the order of the request and encoded once.
  * Answers go out when every part is durable.
  */
-#include "daemon/ops.h"
+#include "daemon/put_priv.h"
 #include "proto/batch.h"
 #include "proto/sequence.h"
 
@@ -14,155 +14,6 @@
 #define SAMPLE_STEP 16u
 #define SAMPLE_RECORDS_MAX 64u
 #define HASH_KEYS_MAX 64u
-
-struct put_part {
-    struct ks_append append;
-    struct ks_put_work *work;
-    const struct ks_shard *shard; /* of work->stream */
-    enum ks_status status;
-    const char *error_text; /* in the arena; NULL: the status's own */
-    uint64_t expected_producer_sequence;
-};
-
-struct ks_put_work {
-    struct ks_call *call;
-    struct ks_stream *stream; /* referenced until done */
-    struct put_part *parts;
-    uint32_t part_count;
-    uint32_t pending;      /* appends under way, and one while they are being started */
-    uint32_t record_count; /* plain form */
-    uint16_t *record_parts;
-    bool is_put_record;
-};
-
-/* ---- answers ---- */
-
-void ks_put_work_response(struct ks_call *call, struct ks_put_response *out_response)
-{
-    const struct ks_put_work *work = call->put;
-    out_response->failed_record_count = 0;
-    out_response->part_count = work->part_count;
-    out_response->record_count = work->record_count;
-    for (uint32_t i = 0; i < work->part_count; i++) {
-        const struct put_part *part = &work->parts[i];
-        struct ks_put_result *result = &out_response->parts[i];
-        const char *text = part->error_text ? part->error_text : ks_status_info(part->status)->text;
-        bool is_stored = part->status == KS_OK;
-        *result =
-            (struct ks_put_result){.first_sequence = is_stored ? part->append.first_sequence : 0,
-                .arrival_unix_ms = is_stored ? part->append.arrival_unix_ms : 0,
-                .created_unix_s = part->shard ? part->shard->created_s : 0,
-                .expected_producer_sequence = part->expected_producer_sequence,
-                .shard_index = part->shard ? part->shard->index : 0,
-                .record_count = part->append.record_count,
-                .is_duplicate = is_stored && part->append.is_duplicate,
-                .status = part->status,
-                .error_text = is_stored ? ks_view_of(NULL, 0) : ks_view_of_text(text)};
-    }
-    if (work->record_count > 0)
-        memcpy(out_response->record_parts, work->record_parts,
-            work->record_count * sizeof(work->record_parts[0]));
-}
-
-static void put_record_finish(struct ks_call *call, const struct put_part *part)
-{
-    if (part->status) {
-        ks_call_fail_text(call, part->status, "%s",
-            part->error_text ? part->error_text : ks_status_info(part->status)->text);
-        return;
-    }
-    Kstream__PutRecordResponse *response = ks_arena_alloc(&call->arena, sizeof(*response));
-    if (!response) {
-        /* Stored all the same: the client must not take this for "nothing happened". */
-        ks_call_fail_text(
-            call, KS_INTERNAL, "the record is stored, but its answer found no memory");
-        return;
-    }
-    kstream__put_record_response__init(response);
-    response->shard_id = ks_shard_id_in(&call->arena, part->shard->index);
-    response->sequence_number = ks_sequence_in(&call->arena, part->shard,
-        part->append.first_sequence, part->append.arrival_unix_ms / 1000);
-    response->sequence = part->append.first_sequence;
-    response->arrival_unix_ms = part->append.arrival_unix_ms;
-    if (!response->shard_id || !response->sequence_number)
-        ks_call_fail_text(
-            call, KS_INTERNAL, "the record is stored, but its answer found no memory");
-    else
-        ks_call_finish(call, &response->base);
-}
-
-static void put_ended(struct ks_put_work *work)
-{
-    KS_ASSERT(work->pending > 0);
-    if (--work->pending > 0)
-        return;
-    struct ks_call *call = work->call;
-    struct ks_stream *stream = work->stream;
-    if (work->is_put_record)
-        put_record_finish(call, &work->parts[0]);
-    else
-        ks_call_finish(call, NULL);
-    ks_stream_unref(stream);
-}
-
-static void put_delivered(struct ks_mail *mail)
-{
-    struct ks_append *append = KS_CONTAINER_OF(mail, struct ks_append, mail);
-    struct put_part *part = KS_CONTAINER_OF(append, struct put_part, append);
-    part->status = append->status;
-    put_ended(part->work);
-}
-
-/* ---- appending ---- */
-
-static void part_append(struct put_part *part)
-{
-    struct ks_put_work *work = part->work;
-    struct ks_call *call = work->call;
-    struct ks_error error = KS_ERROR_INIT;
-    part->append.mail.deliver = put_delivered;
-    part->append.home = &call->loop->mailbox;
-    part->append.routing_epoch = work->stream->routing_epoch;
-    part->append.ack = work->stream->ack;
-    work->pending++;
-    part->status = ks_log_append(part->shard->log, &part->append, &error);
-    if (part->status == KS_OK)
-        return;
-    work->pending--;
-    part->error_text = ks_arena_strdup(&call->arena, error.text);
-    struct ks_producer_state state;
-    if (part->status == KS_PRODUCER_GAP &&
-        ks_log_producer_state(part->shard->log, part->append.producer_id, &state, NULL) == KS_OK)
-        part->expected_producer_sequence = state.sequence + 1;
-}
-
-static struct ks_put_work *work_make(
-    struct ks_call *call, struct ks_stream *stream, uint32_t part_count)
-{
-    struct ks_put_work *work = ks_arena_zalloc(&call->arena, sizeof(*work));
-    struct put_part *parts = ks_arena_zalloc(&call->arena, part_count * sizeof(parts[0]));
-    if (!work || !parts)
-        return NULL;
-    work->call = call;
-    work->stream = stream;
-    call->stream_number = stream->number;
-    work->parts = parts;
-    work->part_count = part_count;
-    work->pending = 1;
-    call->put = work;
-    for (uint32_t i = 0; i < part_count; i++)
-        parts[i].work = work;
-    return work;
-}
-
-/* From here on the stream's reference belongs to the work. */
-static void work_start(struct ks_put_work *work)
-{
-    ks_stream_ref(work->stream);
-    for (uint32_t i = 0; i < work->part_count; i++)
-        part_append(&work->parts[i]);
-    put_ended(work);
-}
 
 /* Kinesis knows no puts before a stream is there. Errors: KS_NOT_FOUND. */
 static enum ks_status stream_takes_puts(
@@ -179,11 +30,11 @@ static enum ks_status hashes_belong(
     const struct put_part *part, const ks_u128 *hashes, size_t count, struct ks_error *err)
 {
     for (size_t i = 0; i < count; i++)
-        if (hashes[i] < part->shard->hash_first || hashes[i] > part->shard->hash_last)
+        if (hashes[i] < part->hash_first || hashes[i] > part->hash_last)
             return ks_fail(err, KS_INVALID, 0,
                 "a record of the part for shard %u has a key of another shard: the client routes "
                 "wrongly",
-                part->shard->index);
+                part->shard_index);
     return KS_OK;
 }
 
@@ -231,16 +82,21 @@ static enum ks_status part_check_routing(
 }
 
 /* All parts before the first append: a malformed one leaves nothing behind. */
-static enum ks_status part_prepare(struct ks_call *call, const struct ks_put_part *from,
-    const struct ks_stream *stream, struct put_part *part, struct ks_error *err)
+static enum ks_status part_prepare(
+    struct ks_put_work *work, const struct ks_put_part *from, struct ks_error *err)
 {
+    struct ks_call *call = work->call;
+    const struct ks_stream *stream = work->stream;
     const struct ks_record_limits limits = {
         .record_bytes_max = stream->record_bytes_max, .count_max = KS_PUT_ROUTED_RECORDS_MAX};
-    part->shard = ks_stream_shard(stream, from->shard_index);
-    if (!part->shard)
+    const struct ks_shard *shard = ks_stream_shard(stream, from->shard_index);
+    if (!shard)
         return ks_fail(err, KS_NOT_FOUND, 0,
             "Shard %u in stream %s under account %s does not exist", from->shard_index,
             stream->name, call->server->config->aws_account_id);
+    struct put_part *part = ks_put_work_add(work, shard);
+    if (!part)
+        return ks_fail(err, KS_NO_MEMORY, 0, "out of memory for this request");
     part->append.records = from->records;
     part->append.record_count = from->record_count;
     part->append.producer_id = from->producer_id;
@@ -258,7 +114,7 @@ static void put_routed(
     struct ks_call *call, const struct ks_put_request *request, struct ks_stream *stream)
 {
     struct ks_error error = KS_ERROR_INIT;
-    struct ks_put_work *work = work_make(call, stream, request->part_count);
+    struct ks_put_work *work = ks_put_work_make(call, stream, request->part_count);
     if (!work) {
         ks_call_fail_memory(call);
         return;
@@ -271,7 +127,7 @@ static void put_routed(
     }
     uint64_t records = 0;
     for (uint32_t i = 0; i < request->part_count; i++) {
-        enum ks_status st = part_prepare(call, &request->parts[i], stream, &work->parts[i], &error);
+        enum ks_status st = part_prepare(work, &request->parts[i], &error);
         records += request->parts[i].record_count;
         if (!st && records > KS_PUT_ROUTED_RECORDS_MAX)
             st = ks_fail(&error, KS_TOO_LARGE, 0, "a put takes at most %u records",
@@ -281,7 +137,7 @@ static void put_routed(
             return;
         }
     }
-    work_start(work);
+    ks_put_work_start(work);
 }
 
 /* ---- the plain form ---- */
@@ -378,11 +234,11 @@ static bool parts_encode(struct ks_call *call, struct ks_put_work *work,
         next[p] = ks_arena_alloc(&call->arena, bytes[p]);
         if (!next[p])
             return false;
-        work->parts[p].append.records = ks_view_of(next[p], bytes[p]);
+        work->parts[p]->append.records = ks_view_of(next[p], bytes[p]);
     }
     for (uint32_t i = 0; i < work->record_count; i++) {
         uint32_t p = work->record_parts[i];
-        struct ks_append *append = &work->parts[p].append;
+        struct ks_append *append = &work->parts[p]->append;
         struct ks_record record = record_of(&entries[i], hashes[i]);
         append->body_crc = ks_body_crc_extend(append->body_crc, ks_record_encode(&record, next[p]));
         append->record_count++;
@@ -415,18 +271,22 @@ static void put_plain(struct ks_call *call, const struct ks_put_entry *entries, 
     }
     uint32_t part_count =
         entries_gather(stream, hashes, count, part_of_shard, shards, record_parts);
-    struct ks_put_work *work = work_make(call, stream, part_count);
-    if (work) {
+    /* A reshard may send each record another way. */
+    struct ks_put_work *work = ks_put_work_make(call, stream, count);
+    bool is_made = work != NULL;
+    for (uint32_t p = 0; is_made && p < part_count; p++)
+        is_made = ks_put_work_add(work, shards[p]) != NULL;
+    if (is_made) {
         work->record_count = count;
         work->record_parts = record_parts;
         work->is_put_record = is_put_record;
-        for (uint32_t p = 0; p < part_count; p++)
-            work->parts[p].shard = shards[p];
     }
-    if (!work || !parts_encode(call, work, entries, hashes))
+    if (!is_made || !parts_encode(call, work, entries, hashes)) {
         ks_call_fail_memory(call);
-    else
-        work_start(work);
+        return;
+    }
+    ks_put_release_held(call->loop, stream); /* they came first */
+    ks_put_work_start(work);
 }
 
 /* ---- the operations ---- */

@@ -27,16 +27,7 @@ static void create_refused(struct ks_call *call, enum ks_status st, const struct
         ks_call_fail_text(call, st, "Stream %s under account %s already exists.", spec->name,
             config->aws_account_id);
     } else if (st == KS_LIMIT) {
-        ks_call_fail_text(call, st,
-            "This request would exceed the shard limit for the account %s in %s. Current shard "
-            "count for the "
-            "account: %u. Limit: %llu. Number of additional shards that would have resulted from "
-            "this request: %u. "
-            "Refer to the AWS Service Limits page (http://docs.aws.amazon.com/general/latest/gr/"
-            "aws_service_limits.html) for current limits and how to request higher limits.",
-            config->aws_account_id, config->aws_region,
-            ks_registry_open_shards(call->server->engine),
-            (unsigned long long)call->server->live.limits_shards, spec->shard_count);
+        ks_call_fail_shard_limit(call, spec->shard_count);
     } else {
         ks_call_fail(call, st, error);
     }

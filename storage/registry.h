@@ -71,6 +71,9 @@ const struct ks_shard *ks_stream_route(const struct ks_stream *stream, ks_u128 h
 /* NULL when there is no such shard. */
 const struct ks_shard *ks_stream_shard(const struct ks_stream *stream, uint32_t index);
 
+/* The trim horizon: what arrived before it has expired, and a shard that closed before it. */
+uint64_t ks_stream_horizon_unix_ms(const struct ks_engine *engine, const struct ks_stream *stream);
+
 /* Each returns a referenced snapshot. Errors: KS_NOT_FOUND. */
 enum ks_status ks_registry_find(
     struct ks_engine *engine, const char *name, struct ks_stream **out_stream) KS_MUST_USE;
@@ -132,6 +135,9 @@ struct ks_retention_spec {
  */
 enum ks_status ks_stream_set_retention(struct ks_engine *engine, uint64_t stream_number,
     const struct ks_retention_spec *spec, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
+/* Its shards stay as they are; an on-demand one is resharded by the broker from then on. */
+enum ks_status ks_stream_set_mode(struct ks_engine *engine, uint64_t stream_number,
+    enum ks_stream_mode mode, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
 /* ACTIVE -> DELETING, but readable and restorable; purged keep_ms from now. A plain delete of such
  * a stream purges it at once. */
 enum ks_status ks_stream_delete_later(struct ks_engine *engine, uint64_t stream_number,

@@ -1,5 +1,5 @@
-/* Changes of a stream's row that make and remove no log: its retention, deleting it later,
- * restoring it. */
+/* Changes of a stream's row that make and remove no log: its retention, its mode, deleting it
+ * later, restoring it. */
 #include "base/alloc.h"
 #include "storage/engine_priv.h"
 #include "storage/registry_priv.h"
@@ -14,6 +14,7 @@ struct row_work {
     enum ks_status (*prepare)(struct row_work *work, struct ks_error *err);
     struct ks_retention_spec retention; /* for it */
     uint64_t keep_ms;                   /* for it */
+    enum ks_stream_mode mode;           /* for it */
     struct ks_stream *before;           /* published again if the commit is refused */
     struct ks_stream *during;           /* what is seen meanwhile */
     struct ks_stream *after;
@@ -120,6 +121,14 @@ static enum ks_status row_take_turn(const struct row_work *wanted, struct ks_err
 
 /* ---- the changes ---- */
 
+uint64_t ks_stream_horizon_unix_ms(const struct ks_engine *engine, const struct ks_stream *stream)
+{
+    uint64_t now = ks_engine_retention_unix_ms(engine);
+    uint64_t kept_ms = (uint64_t)stream->retention_hours * KS_HOUR_MS;
+    uint64_t horizon = kept_ms > 0 && now > kept_ms ? now - kept_ms : 0;
+    return ks_max_u64(stream->retention_floor_unix_ms, horizon);
+}
+
 /* What has expired under the old retention or would under the new one: gone from now on, for ever.
  */
 static uint64_t floor_after(const struct ks_stream *stream, uint32_t retention_hours, uint64_t now)
@@ -150,6 +159,25 @@ enum ks_status ks_stream_set_retention(struct ks_engine *engine, uint64_t stream
         .admin = admin,
         .prepare = prepare_retention,
         .retention = *spec,
+        .turn = {.stream_number = stream_number, .wants = KS_TURN_WANTS_ACTIVE}};
+    return row_take_turn(&work, err);
+}
+
+static enum ks_status prepare_mode(struct row_work *work, struct ks_error *err)
+{
+    (void)err;
+    work->during->status = KS_STREAM_UPDATING;
+    work->after->mode = work->mode;
+    return KS_OK;
+}
+
+enum ks_status ks_stream_set_mode(struct ks_engine *engine, uint64_t stream_number,
+    enum ks_stream_mode mode, struct ks_admin *admin, struct ks_error *err)
+{
+    const struct row_work work = {.engine = engine,
+        .admin = admin,
+        .prepare = prepare_mode,
+        .mode = mode,
         .turn = {.stream_number = stream_number, .wants = KS_TURN_WANTS_ACTIVE}};
     return row_take_turn(&work, err);
 }

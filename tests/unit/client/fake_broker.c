@@ -328,6 +328,10 @@ static void do_request(struct fake_request *request)
     case KS_OP_DESCRIBE_STREAM_SUMMARY:
     case KS_OP_LIST_STREAMS:
     case KS_OP_LIST_SHARDS:
+    case KS_OP_SPLIT_SHARD:
+    case KS_OP_MERGE_SHARDS:
+    case KS_OP_UPDATE_SHARD_COUNT:
+    case KS_OP_UPDATE_STREAM_MODE:
         break;
     }
     fake_answer_error(request, KS_NOT_FOUND, 0, NULL);
