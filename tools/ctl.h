@@ -10,18 +10,27 @@
 #include "tools/ctl_args.h"
 #include "tools/ctl_json.h"
 #include "tools/ctl_output.h"
+#include "tools/ctl_progress.h"
+#include "tools/ctl_settings.h"
 
 #include <signal.h>
 
 struct ctl {
     struct ctl_args args;
     struct ctl_output output;
-    struct jmes *query;            /* what output.query is; NULL: none */
-    const char *endpoint;          /* resolved, for messages */
-    uint32_t timeout_ms;           /* 0: the library's default */
+    struct jmes *query;           /* what output.query is; NULL: none */
+    struct ctl_settings settings; /* what args has from files */
+    bool has_stderr_color;
+    bool is_quiet;                   /* nothing on standard error but errors */
+    enum ctl_progress_mode progress; /* none when quiet */
+    const char *endpoint;            /* resolved, for messages */
+    const char *stream;      /* as libkstream takes it: --stream-arn or --stream-name; NULL: none */
+    const char *stream_name; /* the same without what is before it in an ARN */
+    uint32_t timeout_ms;     /* 0: the library's default */
     struct kstream_client *client; /* NULL until ctl_connect */
     json_t *result;                /* the verb's, printed by ctl_main; NULL: nothing to print */
     const char *list_member;       /* see ctl_output_print */
+    bool is_refused;               /* the error is what --dry-run found: see ctl_dry_run.h */
     const char *hint;              /* for the error, when the verb knows better than its status */
 };
 
@@ -31,6 +40,16 @@ typedef enum kstream_status (*ctl_verb_fn)(struct ctl *ctl, struct kstream_error
 #define CTL_VERB(id, name, summary)                                                                \
     enum kstream_status ctl_run_##id(struct ctl *ctl, struct kstream_error *err);
 #include "tools/ctl_commands.def"
+
+/*
+ * Fills ctl from its args, whose gaps are filled from the environment and from files first. Errors:
+ * KS_USAGE, KS_NO_MEMORY; ctl->output says all the same how to print the error.
+ */
+enum ks_status ctl_setup(struct ctl *ctl, struct ks_error *err) KS_MUST_USE;
+/* Where settings come from. *owned_path is to be freed behind the last use of out. */
+void ctl_setup_sources(const struct ctl *ctl, char **owned_path, struct ctl_settings_sources *out);
+/* Prints the error and returns the exit code. */
+int ctl_report(const struct ctl *ctl, const struct kstream_error *err);
 
 /* Makes ctl->client, once. Errors: those of kstream_connect. */
 enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err) KS_MUST_USE;

@@ -307,10 +307,21 @@ static enum ks_status parse_words(struct parse *p)
     return st;
 }
 
-static enum ks_status check_needs(const struct ctl_args *args, struct ks_error *err)
+/* Whether it is given, or another option that says the same. */
+static bool is_met(const struct ctl_args *args, enum ctl_option_id option)
+{
+    if (args->values[option])
+        return true;
+    for (const struct ctl_use *use = args->verb->uses; use->text; use++)
+        if (args->values[use->option] && ctl_option_is_instead(use->option, option))
+            return true;
+    return false;
+}
+
+enum ks_status ctl_args_check(const struct ctl_args *args, struct ks_error *err)
 {
     for (const struct ctl_use *use = args->verb->uses; use->text; use++)
-        if (use->is_needed && !args->values[use->option])
+        if (use->is_needed && !is_met(args, use->option))
             return ks_fail(
                 err, KS_USAGE, 0, "option '--%s' is missing", ctl_option_name(use->option));
     return KS_OK;
@@ -388,8 +399,7 @@ static enum ks_status check_whole(const struct ctl_args *args, struct ks_error *
             args->noun, args->noun);
     if (!args->verb)
         return ks_fail(err, KS_USAGE, 0, "no command given");
-    enum ks_status st = check_needs(args, err);
-    return st ? st : check_texts(args, err);
+    return check_texts(args, err);
 }
 
 enum ks_status ctl_args_parse(
@@ -434,4 +444,12 @@ enum ks_status ctl_args_number(const struct ctl_args *args, enum ctl_option_id o
             (unsigned long long)range.max);
     *out_number = number;
     return KS_OK;
+}
+
+enum ks_status ctl_args_fail(const struct ctl_args *args, enum ctl_option_id option,
+    const char *needed, struct ks_error *err)
+{
+    const char *origin = args->origins[option];
+    return ks_fail(err, KS_USAGE, 0, "'%s%.100s %.60s': %s", origin ? "" : "--",
+        origin ? origin : ctl_option_name(option), args->values[option], needed);
 }

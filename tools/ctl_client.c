@@ -13,7 +13,7 @@ static enum kstream_status fail_memory(struct kstream_error *err)
 /* Unless a form of output is asked for, these two answer in prose. */
 static bool wants_prose(const struct ctl *ctl)
 {
-    return !ctl->output.query && !ctl->output.is_chosen;
+    return !ctl->output.query && !ctl_args_is_given(&ctl->args, CTL_OUTPUT);
 }
 
 enum kstream_status ctl_run_help(struct ctl *ctl, struct kstream_error *err)

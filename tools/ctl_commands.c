@@ -220,6 +220,21 @@ enum ctl_option_kind ctl_option_kind(enum ctl_option_id option)
     return bytes > 3 && strcmp(metavar + bytes - 3, "...") == 0 ? CTL_LIST : CTL_VALUE;
 }
 
+bool ctl_option_is_instead(enum ctl_option_id option, enum ctl_option_id other)
+{
+    static const struct {
+        enum ctl_option_id option;
+        enum ctl_option_id other;
+    } rows[] = {
+#define CTL_INSTEAD(id, other) {CTL_##id, CTL_##other},
+#include "tools/ctl_commands.def"
+    };
+    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
+        if (rows[i].option == option && rows[i].other == other)
+            return true;
+    return false;
+}
+
 bool ctl_words_have(const char *words, const char *word)
 {
     size_t bytes = strlen(word);

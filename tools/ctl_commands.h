@@ -82,6 +82,9 @@ struct ctl_alias {
 };
 extern const struct ctl_alias ctl_aliases[];
 
+/* Whether option may stand in for the other. */
+bool ctl_option_is_instead(enum ctl_option_id option, enum ctl_option_id other);
+
 /* Whether word is one of "a|b|c". */
 bool ctl_words_have(const char *words, const char *word);
 

@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "proto/limits.h"
-#include "tools/ctl.h"
+#include "tools/ctl_dry_run.h"
 #include "tools/ctl_lines.h"
 #include "tools/ctl_progress.h"
 
@@ -54,6 +54,10 @@ struct put {
     struct put_slot *free_slots;
     uint64_t under_way;
     uint64_t input_bytes; /* of the lines answered */
+    bool is_dry;          /* nothing is stored, and there is no producer */
+    uint64_t dry_records; /* that would be */
+    uint64_t dry_bytes;
+    size_t record_bytes_max;
     uint64_t failed;
     uint64_t unknown;          /* of the failed ones: may be stored all the same */
     json_t *failures;          /* the first ones */
@@ -148,6 +152,23 @@ static bool split_line(const struct put *put, struct ks_view line, char number_t
     return true;
 }
 
+/* What the producer and the broker would say of the record. */
+static void check_record(struct put *put, struct ks_view key, struct ks_view data)
+{
+    bool is_key = key.bytes > 0 && ks_view_is_utf8(key) &&
+                  ks_view_utf8_characters(key) <= KS_PARTITION_KEY_CHARACTERS_MAX;
+    if (!is_key) {
+        note_failure(put, put->lines.number, KSTREAM_VALIDATION,
+            "a partition key is UTF-8 of 1 to 256 characters");
+    } else if (key.bytes + data.bytes > put->record_bytes_max) {
+        note_failure(
+            put, put->lines.number, KSTREAM_TOO_LARGE, "the record is too large for the stream");
+    } else {
+        put->dry_records++;
+        put->dry_bytes += key.bytes + data.bytes;
+    }
+}
+
 static void put_line(struct put *put, struct ks_view line)
 {
     char number_text[24];
@@ -156,6 +177,11 @@ static void put_line(struct put *put, struct ks_view line)
     if (!split_line(put, line, number_text, &key, &data)) {
         put->input_bytes += line.bytes + 1;
         note_failure(put, put->lines.number, KSTREAM_VALIDATION, "the line lacks the field");
+        return;
+    }
+    if (put->is_dry) {
+        put->input_bytes += line.bytes + 1;
+        check_record(put, key, data);
         return;
     }
     struct put_slot *slot = put->free_slots;
@@ -182,7 +208,7 @@ static void put_line(struct put *put, struct ks_view line)
 /* Takes lines while there are slots. Returns what it stopped at; CTL_LINE_OK: no slot is free. */
 static enum ctl_line put_lines(struct put *put)
 {
-    while (put->free_slots && !put->fatal) {
+    while ((put->free_slots || put->is_dry) && !put->fatal) {
         struct ks_view line;
         enum ctl_line what = ctl_lines_next(&put->lines, &line);
         if (what == CTL_LINE_OK)
@@ -198,10 +224,22 @@ static enum ctl_line put_lines(struct put *put)
 
 /* ---- the loop ---- */
 
+/* The producer's, or what they would be. */
+static void put_stats(const struct put *put, struct kstream_producer_stats *stats)
+{
+    if (!put->is_dry) {
+        kstream_producer_stats(put->producer, stats);
+        return;
+    }
+    stats->is_connected = 1;
+    stats->records_durable = put->dry_records;
+    stats->bytes_durable = put->dry_bytes;
+}
+
 static void show_progress(struct put *put)
 {
     struct kstream_producer_stats stats = KSTREAM_PRODUCER_STATS_INIT;
-    kstream_producer_stats(put->producer, &stats);
+    put_stats(put, &stats);
     struct ctl_progress_state state = {
         .records = stats.records_durable,
         .bytes = stats.bytes_durable,
@@ -216,9 +254,11 @@ static void show_progress(struct put *put)
 static bool wait_for_input(struct put *put)
 {
     struct pollfd fds[2] = {{.fd = put->fd, .events = POLLIN}, {.fd = -1}};
-    uint32_t wait_ms = kstream_producer_wants(put->producer, &fds[1].fd, &fds[1].events);
+    uint32_t wait_ms =
+        put->is_dry ? WAIT_MS : kstream_producer_wants(put->producer, &fds[1].fd, &fds[1].events);
     int got = poll(fds, 2, (int)KS_MIN(wait_ms, WAIT_MS));
-    kstream_producer_poll(put->producer, 0);
+    if (!put->is_dry)
+        kstream_producer_poll(put->producer, 0);
     return got > 0 && fds[0].revents != 0;
 }
 
@@ -301,6 +341,21 @@ static enum kstream_status put_take_options(struct put *put, struct kstream_erro
     return ctl_fail_from(err, st, &inner);
 }
 
+/* Only looks whether the stream is there. */
+static enum kstream_status put_open_dry(struct put *put, struct kstream_error *err)
+{
+    struct kstream_stream *about = NULL;
+    enum kstream_status st =
+        kstream_describe_stream_summary(put->ctl->client, put->ctl->stream, NULL, &about, err);
+    if (st)
+        return ctl_would_not(put->ctl, st);
+    put->record_bytes_max =
+        about->max_record_size_kib ? (size_t)about->max_record_size_kib << 10 : 1u << 20;
+    kstream_stream_free(about);
+    put->failures = json_array();
+    return put->failures ? KSTREAM_OK : ctl_fail(err, KSTREAM_NO_MEMORY, "out of memory");
+}
+
 static enum kstream_status put_open_producer(struct put *put, struct kstream_error *err)
 {
     uint64_t batch = 0;
@@ -316,6 +371,9 @@ static enum kstream_status put_open_producer(struct put *put, struct kstream_err
     if (st)
         return st;
     put->batch_records = (uint32_t)batch;
+    put->is_dry = ctl_is_dry_run(ctl);
+    if (put->is_dry)
+        return put_open_dry(put, err);
     size_t slot_count = (size_t)batch * BATCHES_UNDER_WAY;
     put->slots = ks_calloc(slot_count, sizeof *put->slots);
     put->failures = json_array();
@@ -333,8 +391,7 @@ static enum kstream_status put_open_producer(struct put *put, struct kstream_err
     options.retry_time_max_ms = (uint32_t)retry_seconds * 1000;
     if (ctl->timeout_ms)
         options.request_timeout_ms = ctl->timeout_ms;
-    return kstream_producer_open(
-        ctl->client, ctl_text(ctl, CTL_STREAM_NAME), &options, &put->producer, err);
+    return kstream_producer_open(ctl->client, ctl->stream, &options, &put->producer, err);
 }
 
 static double round_to(double value, double unit)
@@ -348,7 +405,7 @@ static bool put_summarize(struct put *put, const struct kstream_producer_stats *
     double seconds = (double)(now_ns() - put->started_ns) / 1e9;
     double rate = seconds > 0 ? 1 / seconds : 0;
     json_t *result = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:I}", "stream",
-        ctl_text(put->ctl, CTL_STREAM_NAME), "records", (json_int_t)stats->records_durable, "bytes",
+        put->ctl->stream_name, "records", (json_int_t)stats->records_durable, "bytes",
         (json_int_t)stats->bytes_durable, "failed", (json_int_t)put->failed, "maybe_stored",
         (json_int_t)put->unknown, "seconds", round_to(seconds, 0.001), "records_per_second",
         (json_int_t)((double)stats->records_durable * rate), "bytes_per_second",
@@ -370,13 +427,35 @@ static bool put_summarize(struct put *put, const struct kstream_producer_stats *
     return is_fine;
 }
 
+/* What a dry run has found. */
+static enum kstream_status put_finish_dry(struct put *put, struct kstream_error *err)
+{
+    enum kstream_status st = ctl_would(put->ctl, err, "store %llu records in stream '%s'",
+        (unsigned long long)put->dry_records, put->ctl->stream_name);
+    if (st)
+        return st;
+    json_t *result = put->ctl->result;
+    if (!ctl_json_add(result, "records", json_integer((json_int_t)put->dry_records)) ||
+        !ctl_json_add(result, "bytes", json_integer((json_int_t)put->dry_bytes)) ||
+        !ctl_json_add(result, "failed", json_integer((json_int_t)put->failed)) ||
+        (put->failed > 0 && !ctl_json_add(result, "failures", json_incref(put->failures))))
+        return ctl_fail(err, KSTREAM_NO_MEMORY, "out of memory");
+    if (put->failed == 0)
+        return KSTREAM_OK;
+    return ctl_would_not(put->ctl, ctl_fail(err, KSTREAM_PARTIAL, "%llu lines would be refused",
+                                       (unsigned long long)put->failed));
+}
+
 static enum kstream_status put_finish(struct put *put, struct kstream_error *err)
 {
-    put_rest(put);
     struct kstream_producer_stats stats = KSTREAM_PRODUCER_STATS_INIT;
-    kstream_producer_stats(put->producer, &stats);
+    if (!put->is_dry)
+        put_rest(put);
+    put_stats(put, &stats);
     ctl_progress_end(&put->progress);
-    if (!ctl_has(put->ctl, CTL_QUIET) && !put_summarize(put, &stats))
+    if (put->is_dry)
+        return put_finish_dry(put, err);
+    if (!put->ctl->is_quiet && !put_summarize(put, &stats))
         return ctl_fail(err, KSTREAM_NO_MEMORY, "out of memory");
     unsigned long long durable = stats.records_durable;
     unsigned long long failed = put->failed;
@@ -389,25 +468,11 @@ static enum kstream_status put_finish(struct put *put, struct kstream_error *err
     return KSTREAM_OK;
 }
 
-/* A bar needs a terminal that can erase a line. */
-static bool can_draw(void)
-{
-    const char *terminal = getenv("TERM");
-    return isatty(STDERR_FILENO) && terminal && terminal[0] && strcmp(terminal, "dumb") != 0;
-}
-
 enum kstream_status ctl_run_put(struct ctl *ctl, struct kstream_error *err)
 {
     KS_CLEANUP(put_fini) struct put put = {.ctl = ctl, .fd = -1};
     ctl_lines_init(&put.lines, -1, KS_RECORD_BYTES_MAX + KS_PARTITION_KEY_BYTES_MAX);
-    enum ctl_progress_mode mode = CTL_PROGRESS_NONE;
-    struct ks_error inner = KS_ERROR_INIT;
-    const char *mode_text = ctl_text(ctl, CTL_PROGRESS);
     enum kstream_status st = put_take_options(&put, err);
-    if (!st)
-        st = ctl_fail_from(err,
-            ctl_progress_mode_from_text(mode_text ? mode_text : "auto", can_draw(), &mode, &inner),
-            &inner);
     if (!st)
         st = put_open_input(&put, err);
     if (!st)
@@ -417,8 +482,7 @@ enum kstream_status ctl_run_put(struct ctl *ctl, struct kstream_error *err)
     put.lines.fd = put.fd;
     put.started_ns = now_ns();
     put.answered_ns = put.started_ns;
-    ctl_progress_init(&put.progress, ctl_has(ctl, CTL_QUIET) ? CTL_PROGRESS_NONE : mode, stderr,
-        input_size(put.fd), put.started_ns);
+    ctl_progress_init(&put.progress, ctl->progress, stderr, input_size(put.fd), put.started_ns);
     ctl_interrupt_catch();
     st = put_input(&put, err);
     /* Input that cannot be read any more: the lines before are stored and counted all the same. */

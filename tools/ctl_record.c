@@ -1,8 +1,9 @@
 /* The verbs about single records: put-record, get-shard-iterator, get-records. */
 #include "base/clock.h"
+#include "proto/api.pb-c.h"
 #include "proto/limits.h"
-#include "tools/ctl.h"
 #include "tools/ctl_base64.h"
+#include "tools/ctl_dry_run.h"
 #include "tools/ctl_time.h"
 
 #include <errno.h>
@@ -30,6 +31,33 @@ static enum kstream_status take_data(
     return KSTREAM_OK;
 }
 
+static enum kstream_status put_record_dry(
+    struct ctl *ctl, const struct ks_buf *data, struct kstream_error *err)
+{
+    Kstream__PutRecordRequest request = KSTREAM__PUT_RECORD_REQUEST__INIT;
+    /* protobuf-c's texts are not const; they are only read. */
+    const char *const texts[] = {ctl_text(ctl, CTL_PARTITION_KEY),
+        ctl_text(ctl, CTL_EXPLICIT_HASH_KEY), ctl_text(ctl, CTL_SEQUENCE_FOR_ORDERING)};
+    memcpy(&request.partition_key, &texts[0], sizeof texts[0]);
+    memcpy(&request.explicit_hash_key, &texts[1], sizeof texts[1]);
+    memcpy(&request.sequence_number_for_ordering, &texts[2], sizeof texts[2]);
+    request.has_data = true;
+    request.data = (ProtobufCBinaryData){.len = data->bytes, .data = data->data};
+    enum kstream_status st = ctl_check_request(&request.base, err);
+    struct kstream_stream *about = NULL;
+    if (!st)
+        st = kstream_describe_stream_summary(ctl->client, ctl->stream, NULL, &about, err);
+    size_t bytes = data->bytes + strlen(texts[0]);
+    if (!st && about->max_record_size_kib && bytes > (size_t)about->max_record_size_kib << 10)
+        st = ctl_fail(err, KSTREAM_TOO_LARGE, "the record has %zu bytes, the stream takes %u KiB",
+            bytes, about->max_record_size_kib);
+    kstream_stream_free(about);
+    if (st)
+        return ctl_would_not(ctl, st);
+    return ctl_would(ctl, err, "store %zu bytes in stream '%s' under key '%s'", data->bytes,
+        ctl->stream_name, texts[0]);
+}
+
 enum kstream_status ctl_run_put_record(struct ctl *ctl, struct kstream_error *err)
 {
     KS_CLEANUP(ks_buf_fini) struct ks_buf data;
@@ -39,14 +67,16 @@ enum kstream_status ctl_run_put_record(struct ctl *ctl, struct kstream_error *er
         st = ctl_connect(ctl, err);
     if (st)
         return st;
+    if (ctl_is_dry_run(ctl))
+        return put_record_dry(ctl, &data, err);
     const char *key = ctl_text(ctl, CTL_PARTITION_KEY);
     struct kstream_put_options options = KSTREAM_PUT_OPTIONS_INIT;
     options.timeout_ms = ctl->timeout_ms;
     options.explicit_hash_key = ctl_text(ctl, CTL_EXPLICIT_HASH_KEY);
     options.sequence_number_for_ordering = ctl_text(ctl, CTL_SEQUENCE_FOR_ORDERING);
     struct kstream_put_result result;
-    st = kstream_put_record(ctl->client, ctl_text(ctl, CTL_STREAM_NAME), key, strlen(key),
-        data.data, data.bytes, &options, &result, err);
+    st = kstream_put_record(
+        ctl->client, ctl->stream, key, strlen(key), data.data, data.bytes, &options, &result, err);
     if (st)
         return st;
     ctl->result = json_pack(
@@ -102,8 +132,8 @@ enum kstream_status ctl_run_get_shard_iterator(struct ctl *ctl, struct kstream_e
         st = ctl_connect(ctl, err);
     char iterator[KSTREAM_ITERATOR_BYTES];
     if (!st)
-        st = kstream_get_shard_iterator(ctl->client, ctl_text(ctl, CTL_STREAM_NAME),
-            ctl_text(ctl, CTL_SHARD_ID), &position, NULL, iterator, err);
+        st = kstream_get_shard_iterator(
+            ctl->client, ctl->stream, ctl_text(ctl, CTL_SHARD_ID), &position, NULL, iterator, err);
     if (st)
         return st;
     ctl->result = json_pack("{s:s}", "ShardIterator", iterator);

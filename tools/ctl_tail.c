@@ -248,9 +248,8 @@ static enum kstream_status open_ready(struct tail *tail, struct kstream_error *e
         if (is_ready(tail, shard)) {
             struct kstream_position from =
                 shard->is_child ? kstream_from_trim_horizon() : tail->from;
-            enum kstream_status st =
-                kstream_reader_open(tail->ctl->client, ctl_text(tail->ctl, CTL_STREAM_NAME),
-                    shard->shard_id, from, &options, &shard->reader, err);
+            enum kstream_status st = kstream_reader_open(tail->ctl->client, tail->ctl->stream,
+                shard->shard_id, from, &options, &shard->reader, err);
             if (st)
                 return st;
             shard->state = TAIL_READING;
@@ -268,8 +267,8 @@ static enum kstream_status find_shards(struct tail *tail, struct kstream_error *
     enum kstream_status st = ctl_each_shard(tail->ctl, add_shard, tail, err);
     tail->has_started = true;
     if (!st && tail->has_only_shard && tail->shard_count == 0)
-        st = ctl_fail(err, KSTREAM_NOT_FOUND, "stream '%.128s' has no shard %u",
-            ctl_text(tail->ctl, CTL_STREAM_NAME), tail->only_shard);
+        st = ctl_fail(err, KSTREAM_NOT_FOUND, "stream '%.128s' has no shard %u", tail->ctl->stream,
+            tail->only_shard);
     return st ? st : open_ready(tail, err);
 }
 

@@ -1,5 +1,5 @@
 """What the tests of kstreamctl share: running it on a broker of its own."""
-import json, os
+import json, os, pty
 from kstream_test import *
 
 KSTREAMCTL = os.environ.get("KSTREAMCTL", "build/release/tools/kstreamctl")
@@ -50,3 +50,26 @@ def iterator(ctl, shard=0, stream="clicks"):
 def commands():
     """The command table, as kstreamctl prints it."""
     return json.loads(subprocess.check_output([KSTREAMCTL, "help", "-o", "json"]))
+
+
+def on_terminal(ctl, *words, typed=b""):
+    """(exit code, everything it showed) of a run whose input, output and errors are a terminal of 24x100."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.clear()
+        os.environ.update(ctl.environment)
+        os.execv(KSTREAMCTL, [KSTREAMCTL, *words])
+    import fcntl, termios
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    os.write(terminal, typed)
+    shown = b""
+    while True:
+        try:
+            more = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not more:
+            break
+        shown += more
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode().replace("\r\n", "\n")

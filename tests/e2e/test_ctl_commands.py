@@ -10,6 +10,8 @@ LINES = {
     "list-streams": ([], "StreamNames[?@ == 'zz'] | [0]", "zz"),
     "describe-stream": (["zz"], "StreamDescription.Shards[0].ShardId", "shardId-000000000000"),
     "describe-stream-summary": (["zz"], "StreamDescriptionSummary.OpenShardCount", 1),
+    "wait stream-exists": (["zz"], "StreamName", "zz"),
+    "wait stream-not-exists": (["gone"], "StreamStatus", "DELETED"),
     "list-shards": (["zz"], "Shards[-1].HashKeyRange.StartingHashKey", "0"),
     "delete-stream": (["OLD", "--yes"], "StreamStatus", "DELETING"),
     "put-record": (["other", "--partition-key", "k", "--data", "d"], "ShardId", "shardId-000000000000"),
@@ -88,14 +90,14 @@ def test_every_command_honours_every_output_query_and_columns(scratch):
         for output in OUTPUTS:
             try:
                 words, query, expected = line(command)
-                check_whole(command, output, ctl(command, *words, "--output", output))
+                check_whole(command, output, ctl(*command.split(), *words, "--output", output))
                 words, query, expected = line(command)
-                check_picked(output, ctl(command, *words, "-o", output, "--query", query), expected)
+                check_picked(output, ctl(*command.split(), *words, "-o", output, "--query", query), expected)
                 words, query, expected = line(command)
                 if output in ("json", "ndjson"):
-                    ctl.fails(2, "'--columns' is for tables", command, *words, "-o", output, "--columns", "1")
+                    ctl.fails(2, "'--columns' is for tables", *command.split(), *words, "-o", output, "--columns", "1")
                 else:
-                    out = ctl(command, *words, "-o", output, "--columns", "1", "--no-header")
+                    out = ctl(*command.split(), *words, "-o", output, "--columns", "1", "--no-header")
                     rows = list(csv.reader(io.StringIO(out)))
                     assert (output == "none") == (rows == []), out
                     assert output != "csv" or {len(row) for row in rows} == {1}, out
@@ -112,7 +114,7 @@ def test_every_command_fails_in_the_form_asked_for(scratch):
             continue
         words = [{"NEW": "x", "OLD": "x", "AT": "x"}.get(word, word) for word in LINES[command][0]]
         for output in OUTPUTS:
-            code, out, err = ctl.run(command, *words, "-o", output)
+            code, out, err = ctl.run(*command.split(), *words, "-o", output)
             assert code == 7 and out == b"", (command, output, code, out, err)
             if output in ("json", "ndjson"):
                 error = json.loads(err)["error"]
@@ -122,11 +124,11 @@ def test_every_command_fails_in_the_form_asked_for(scratch):
             else:
                 assert err.startswith("kstreamctl: %s: " % command) and "\nhint: " in err, err
             # A query that asks for the error gets it; another one cannot hide it.
-            code, out, err = ctl.run(command, *words, "-o", output, "--query", "error.code")
+            code, out, err = ctl.run(*command.split(), *words, "-o", output, "--query", "error.code")
             assert code == 7 and out == b"", (command, output, code, out, err)
             if output != "none":
                 assert err.splitlines()[-1].strip().strip('"') == "UNAVAILABLE", (command, output, err)
-            code, out, err = ctl.run(command, *words, "-o", output, "--query", "Missing")
+            code, out, err = ctl.run(*command.split(), *words, "-o", output, "--query", "Missing")
             assert code == 7 and "127.0.0.1:1" in err, (command, output, err)
 
 

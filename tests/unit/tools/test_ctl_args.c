@@ -14,7 +14,9 @@ static enum ks_status parse(const char *line, struct ctl_args *args, struct ks_e
     snprintf(copy, sizeof copy, "kstreamctl %s", line);
     for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
         argv[argc++] = word;
-    return ctl_args_parse(argc, argv, args, err);
+    enum ks_status st = ctl_args_parse(argc, argv, args, err);
+    bool is_whole = !ctl_args_has(args, CTL_HELP) && !ctl_args_has(args, CTL_VERSION);
+    return st || !is_whole ? st : ctl_args_check(args, err);
 }
 
 START_TEST(options_stand_before_or_behind_the_verb)
@@ -73,6 +75,12 @@ START_TEST(a_verb_has_several_names)
     ck_assert_int_eq(parse("record put clicks hello --key k", &args, NULL), KS_OK);
     ck_assert_str_eq(args.values[CTL_PARTITION_KEY], "k");
     ck_assert_str_eq(args.values[CTL_DATA], "hello");
+    ck_assert_int_eq(parse("describe-stream --stream-arn arn:x/y", &args, NULL), KS_OK);
+    ck_assert_int_eq(parse("wait stream-exists clicks --wait=10", &args, NULL), KS_OK);
+    ck_assert_str_eq(args.values[CTL_WAIT], "10");
+    ck_assert_int_eq(parse("create-stream --wait clicks", &args, NULL), KS_OK);
+    ck_assert_str_eq(args.values[CTL_WAIT], "");
+    ck_assert_str_eq(args.values[CTL_STREAM_NAME], "clicks");
     ck_assert_int_eq(parse("stream --help", &args, NULL), KS_OK);
     ck_assert_ptr_null(args.verb);
     ck_assert_str_eq(args.noun, "stream");
@@ -138,6 +146,7 @@ static const struct refused_case refused[] = {
     {"list-streams -Z", "unknown option '-Z'"},
     {"put x --key", "'--key' needs a value"},
     {"put-record x --da y", "could be"},
+    {"describe-stream --query a", "'--stream-name' is missing"},
     {"stream creat x", "did you mean 'stream create'?"},
     {"stream", "'stream' needs a verb"},
     {"stream -o json create", "unexpected argument 'create'"},
