@@ -185,19 +185,19 @@ static enum ks_status take_options(
 
 /* ---- the result ---- */
 
-static json_t *rounded(double value, double unit)
+static json_t *rounded(double value, double scale)
 {
-    return json_real(round(value / unit) * unit);
+    return json_real(round(value * scale) / scale);
 }
 
 static json_t *latency_us(const struct bench_result *result, unsigned permille)
 {
-    return rounded((double)bench_histogram_permille(&result->latency, permille) / 1000, 0.1);
+    return rounded((double)bench_histogram_permille(&result->latency, permille) / 1000, 10);
 }
 
 static json_t *per_record(uint64_t ns, const struct bench_result *result)
 {
-    return rounded((double)ns / (double)result->records, 0.1);
+    return rounded((double)ns / (double)result->records, 10);
 }
 
 static bool add_number(json_t *object, const char *name, uint64_t number)
@@ -222,7 +222,7 @@ static json_t *result_to_json(
     else
         is_fine = is_fine && add_number(object, "laps", result->laps);
     is_fine =
-        is_fine && ctl_json_add(object, "seconds", rounded(result->seconds, 0.001)) &&
+        is_fine && ctl_json_add(object, "seconds", rounded(result->seconds, 1000)) &&
         add_number(object, "records", result->records) &&
         ctl_json_add(
             object, "records_per_second", rounded((double)result->records / result->seconds, 1)) &&
@@ -231,7 +231,7 @@ static json_t *result_to_json(
         ctl_json_add(object, "p50_us", latency_us(result, 500)) &&
         ctl_json_add(object, "p99_us", latency_us(result, 990)) &&
         ctl_json_add(object, "p999_us", latency_us(result, 999)) &&
-        ctl_json_add(object, "max_us", rounded((double)result->latency.max / 1000, 0.1)) &&
+        ctl_json_add(object, "max_us", rounded((double)result->latency.max / 1000, 10)) &&
         ctl_json_add(object, "server_cpu_ns_per_record",
             result->has_server_cpu ? per_record(result->server_cpu_ns, result) : json_null()) &&
         ctl_json_add(object, "client_cpu_ns_per_record", per_record(result->client_cpu_ns, result));
