@@ -264,10 +264,13 @@ static void batch_fail(struct ks_catalog *catalog, const struct ks_error *error)
 static enum ks_status journal_row_put(
     struct ks_catalog *catalog, struct ks_kv_txn *txn, bool is_clean, struct ks_error *err)
 {
-    struct ks_journal *journal = catalog->engine->journal;
-    if (journal && ks_journal_durable_lsn(journal) > 0) {
-        catalog->row.named_lsn = ks_journal_durable_lsn(journal);
-        catalog->row.named_run_id = ks_journal_run_id(journal);
+    struct ks_journal_durable durable = {0};
+    if (catalog->engine->journal)
+        durable = ks_journal_durable(catalog->engine->journal);
+    if (durable.lsn > 0) {
+        catalog->row.named_run_id = durable.run_id;
+        catalog->row.named_lsn = durable.lsn;
+        catalog->row.named_ordinals = durable.ordinals;
     }
     Kstream__Catalog__JournalRow row = KSTREAM__CATALOG__JOURNAL_ROW__INIT;
     row.format_version = FORMAT_VERSION;
@@ -276,6 +279,7 @@ static enum ks_status journal_row_put(
     row.run_id = catalog->row.run_id;
     row.named_run_id = catalog->row.named_run_id;
     row.named_lsn = catalog->row.named_lsn;
+    row.named_ordinals = catalog->row.named_ordinals;
     row.is_clean = is_clean;
     return ks_catalog_put(txn, KS_TABLE_META, ks_view_of_text("journal"), &row.base, err);
 }
@@ -489,6 +493,7 @@ static enum ks_status journal_row_get(
         catalog->row.last_run_id = row->run_id;
         catalog->row.named_run_id = row->named_run_id;
         catalog->row.named_lsn = row->named_lsn;
+        catalog->row.named_ordinals = row->named_ordinals;
         catalog->row.was_clean = row->is_clean;
     }
     protobuf_c_message_free_unpacked(message, NULL);

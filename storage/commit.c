@@ -105,7 +105,7 @@ static bool commit_make_room(struct ks_commit *commit, uint32_t entries, uint64_
 static bool group_can_take(
     struct ks_commit *commit, uint32_t entries, uint64_t payload_bytes, uint64_t room)
 {
-    uint64_t bytes = ks_journal_block_bytes(entries, payload_bytes);
+    uint64_t bytes = ks_journal_next_bytes(commit->engine->journal, entries, payload_bytes);
     return bytes <= room && bytes <= commit->engine->options.limits.block_bytes_max &&
            commit_make_room(commit, entries, bytes);
 }
@@ -122,7 +122,7 @@ static uint64_t group_take(struct ks_commit *commit, uint32_t *out_entries)
            payload_bytes < commit->engine->options.limits.group_bytes) {
         struct ks_append *append = append_of(commit->queue.next);
         uint64_t more = append->chunk ? append->stored_bytes : 0;
-        if (more > 0 && entries == 0 && ks_journal_block_bytes(1, more) > room) {
+        if (more > 0 && entries == 0 && ks_journal_next_bytes(journal, 1, more) > room) {
             ks_journal_advance(journal);
             room = ks_journal_room(journal);
         }
@@ -133,6 +133,7 @@ static uint64_t group_take(struct ks_commit *commit, uint32_t *out_entries)
         if (more == 0)
             continue;
         commit->entries[entries++] = (struct ks_journal_entry){.type = KS_JOURNAL_DATA,
+            .kind = append->record_count == 0 ? KS_BATCH_CLOSE : KS_BATCH_DATA,
             .log_id = ks_log_id(append->log),
             .first_sequence = append->first_sequence,
             .last_sequence = append->last_sequence,
@@ -161,8 +162,8 @@ static bool commit_begin_naming(struct ks_commit *commit)
     struct ks_journal *journal = commit->engine->journal;
     uint64_t reserved;
     commit->is_unnamed = false;
-    if (!commit_make_room(commit, 0, KS_JOURNAL_BLOCK_ALIGN) ||
-        ks_journal_reserve(journal, 0, &reserved) != KS_OK)
+    if (!commit_make_room(commit, 0, ks_journal_next_bytes(journal, 0, 0)) ||
+        ks_journal_reserve_empty(journal, &reserved) != KS_OK)
         return false;
     if (ks_journal_room(journal) < reserved)
         ks_journal_advance(journal);
@@ -204,7 +205,7 @@ static bool commit_begin(void *self)
 static void block_fill(struct ks_commit *commit)
 {
     const struct ks_journal_block_header *header = &commit->placed.header;
-    uint64_t head_bytes = ks_journal_head_bytes(header->entry_count);
+    uint64_t head_bytes = ks_journal_head_bytes(header->entry_count, header->end_count);
     uint8_t *to = commit->block + head_bytes;
     KS_LIST_FOR_EACH(node, &commit->group)
     {
@@ -310,8 +311,8 @@ static void commit_run(void *self)
 #ifdef KS_PLANTED_BUG_ACK_BEFORE_SYNC
     group_complete(commit, KS_OK);
 #endif
-    commit->status =
-        ks_journal_write(&commit->placed, commit->entries, commit->block, &commit->error);
+    commit->status = ks_journal_write(
+        commit->engine->journal, &commit->placed, commit->entries, commit->block, &commit->error);
 }
 
 static void commit_fail(struct ks_commit *commit)

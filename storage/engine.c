@@ -150,8 +150,6 @@ static enum ks_status engine_recover(struct ks_engine *engine, struct ks_error *
         st = ks_files_load(engine->files, err);
     if (!st)
         st = ks_recovery_run(engine, &row, err);
-    if (!st)
-        st = ks_registry_settle_ends(engine->registry, err);
     if (st)
         return st;
     ks_reshards_resume(engine->reshards);

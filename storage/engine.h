@@ -87,6 +87,8 @@ struct ks_recovery_stats {
     uint64_t torn_tails;      /* a bad block after the last durable one, ignored */
     uint64_t damaged_blocks;  /* a bad block that was durable: quarantined */
     uint64_t damaged_batches; /* damaged stretches put into logs */
+    uint64_t holes_told;      /* lost blocks of which the next block told all that is missing */
+    uint64_t ends_pinned; /* logs whose end was uncertain: what may be missing is marked damaged */
     uint64_t
         blocks_beyond_named;     /* of an earlier run beyond the LSN its successor named, ignored */
     uint64_t entries_of_deleted; /* covered by a tombstone */

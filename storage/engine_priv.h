@@ -126,6 +126,7 @@ struct ks_catalog_journal_row {
     uint64_t last_run_id; /* of the run before; 0 = none */
     uint64_t named_lsn; /* an LSN known durable in run named_run_id when the last commit was made */
     uint64_t named_run_id;
+    uint64_t named_ordinals; /* in all blocks up to it */
     bool was_clean;
 };
 enum ks_status ks_catalog_begin_run(struct ks_catalog *catalog, struct ks_catalog_journal_row *out,

@@ -38,12 +38,13 @@ static bool owed_grow(struct ks_journal_file *file)
     return true;
 }
 
-void ks_journal_owe(struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence)
+struct ks_journal_owed *ks_journal_owe(
+    struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence)
 {
     if (file->owed_count + 1 > file->owed_capacity / 4 * 3 && !owed_grow(file) &&
         file->owed_count + 1 >= file->owed_capacity) {
         file->is_untracked = true; /* the batch has its sequence: from here on nothing may fail */
-        return;
+        return NULL;
     }
     struct ks_journal_owed *row = &file->owed[owed_slot(file->owed, file->owed_capacity, log_id)];
     bool is_new = row->log_id == 0;
@@ -53,6 +54,7 @@ void ks_journal_owe(struct ks_journal_file *file, uint64_t log_id, uint64_t last
     row->log_id = log_id;
     row->last_sequence = ks_max_u64(row->last_sequence, last_sequence);
     row->is_covered = false;
+    return row;
 }
 
 static void file_cover(struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence)
@@ -92,6 +94,64 @@ void ks_journal_file_free(struct ks_journal_file *file)
     ks_free(file);
 }
 
+/* ---- the ends of the newest block ---- */
+
+static struct ks_journal_ends *ends_begin(struct ks_journal *journal)
+{
+    struct ks_journal_ends *ends = &journal->ends[1 - journal->newest_ends];
+    ends->count = 0;
+    ends->left_out = 0;
+    ends->ordinals = 0;
+    return ends;
+}
+
+/* owed: what the block's file owes the log; tells at once whether the log has its row already.
+ * NULL: it gets another one. */
+static void ends_note(struct ks_journal_ends *ends, struct ks_journal_owed *owed,
+    const struct ks_journal_entry *entry)
+{
+    ends->ordinals += ks_journal_entry_ordinals(entry);
+    struct ks_journal_end end = {.log_id = entry->log_id,
+        .last_sequence = entry->last_sequence,
+        .is_closed = entry->kind == KS_BATCH_CLOSE};
+    if (owed && owed->end_index < ends->count &&
+        ends->rows[owed->end_index].log_id == entry->log_id) {
+        ends->rows[owed->end_index] = end;
+        return;
+    }
+    if (ends->count == KS_JOURNAL_ENDS_MAX) {
+        ends->left_out++;
+        return;
+    }
+    if (owed)
+        owed->end_index = ends->count;
+    ends->rows[ends->count++] = end;
+}
+
+static void ends_finish(struct ks_journal *journal)
+{
+    journal->newest_ends = 1 - journal->newest_ends;
+}
+
+/* How many of the newest block's ends the next one says again. */
+static uint32_t ends_carried(const struct ks_journal *journal, uint32_t entry_count)
+{
+    const struct ks_journal_ends *ends = &journal->ends[journal->newest_ends];
+    uint32_t max = KS_JOURNAL_ENDS_BESIDE_DATA;
+    if (entry_count == 0)
+        max = (journal->block_bytes_max - KS_JOURNAL_BLOCK_HEADER_BYTES) / KS_JOURNAL_END_BYTES;
+    return KS_MIN(ends->count, max);
+}
+
+void ks_journal_note_newest(
+    struct ks_journal *journal, const struct ks_journal_entry *entries, uint32_t entry_count)
+{
+    struct ks_journal_ends *ends = ends_begin(journal);
+    for (uint32_t i = 0; i < entry_count; i++)
+        ends_note(ends, NULL, &entries[i]);
+    ends_finish(journal);
+}
+
 /* ---- the budget ---- */
 
 static void journal_check(struct ks_journal *journal)
@@ -100,6 +160,7 @@ static void journal_check(struct ks_journal *journal)
     KS_ASSERT(!journal->current || journal->current->used_bytes <= journal->current->bytes);
     KS_ASSERT((journal->outstanding_bytes == 0) == (journal->largest_units == 0));
     KS_ASSERT(journal->durable_lsn < journal->next_lsn);
+    KS_ASSERT(journal->durable_ordinals <= journal->ordinals);
 }
 
 /*
@@ -180,13 +241,9 @@ static bool journal_rotate(struct ks_journal *journal)
     return true;
 }
 
-enum ks_status ks_journal_reserve(
-    struct ks_journal *journal, uint32_t stored_bytes, uint64_t *out_reserved)
+static enum ks_status journal_reserve(
+    struct ks_journal *journal, uint64_t bytes, uint64_t *out_reserved)
 {
-    uint64_t bytes = ks_journal_block_bytes(stored_bytes ? 1 : 0, stored_bytes);
-    if (bytes > journal->block_bytes_max ||
-        bytes > journal->file_bytes - KS_JOURNAL_FILE_HEADER_BYTES)
-        return KS_TOO_LARGE;
     bool may_recycle = ks_catalog_commits(journal->engine->catalog) > 0;
     uint32_t units = (uint32_t)(bytes / KS_JOURNAL_BLOCK_ALIGN);
     KS_LOCK_SCOPE(&journal->mu);
@@ -204,6 +261,27 @@ enum ks_status ks_journal_reserve(
     journal_check(journal);
     *out_reserved = bytes;
     return KS_OK;
+}
+
+/* A batch reserves what it takes if it is alone in its block. */
+static uint64_t batch_bytes(uint32_t stored_bytes)
+{
+    return ks_journal_block_bytes(1, KS_JOURNAL_ENDS_BESIDE_DATA, stored_bytes);
+}
+
+enum ks_status ks_journal_reserve(
+    struct ks_journal *journal, uint32_t stored_bytes, uint64_t *out_reserved)
+{
+    uint64_t bytes = batch_bytes(stored_bytes);
+    if (bytes > journal->block_bytes_max ||
+        bytes > journal->file_bytes - KS_JOURNAL_FILE_HEADER_BYTES)
+        return KS_TOO_LARGE;
+    return journal_reserve(journal, bytes, out_reserved);
+}
+
+enum ks_status ks_journal_reserve_empty(struct ks_journal *journal, uint64_t *out_reserved)
+{
+    return journal_reserve(journal, ks_journal_next_bytes(journal, 0, 0), out_reserved);
 }
 
 static void journal_release(struct ks_journal *journal, uint64_t reserved_bytes)
@@ -309,16 +387,12 @@ void ks_journal_oldest_logs(
         each(arg, ids[i]);
 }
 
-uint64_t ks_journal_durable_lsn(struct ks_journal *journal)
+struct ks_journal_durable ks_journal_durable(struct ks_journal *journal)
 {
     KS_LOCK_SCOPE(&journal->mu);
-    return journal->durable_lsn;
-}
-
-uint64_t ks_journal_run_id(struct ks_journal *journal)
-{
-    KS_LOCK_SCOPE(&journal->mu);
-    return journal->run_id;
+    return (struct ks_journal_durable){.run_id = journal->run_id,
+        .lsn = journal->durable_lsn,
+        .ordinals = journal->durable_ordinals};
 }
 
 /* ---- blocks ---- */
@@ -340,44 +414,95 @@ void ks_journal_advance(struct ks_journal *journal)
     journal_check(journal);
 }
 
-void ks_journal_place(struct ks_journal *journal, const struct ks_journal_entry *entries,
+uint64_t ks_journal_next_bytes(
+    const struct ks_journal *journal, uint32_t entry_count, uint64_t payload_bytes)
+{
+    return ks_journal_block_bytes(entry_count, ends_carried(journal, entry_count), payload_bytes);
+}
+
+/* mu held. */
+static void journal_place(struct ks_journal *journal, const struct ks_journal_entry *entries,
     uint32_t entry_count, uint64_t payload_bytes, struct ks_journal_placed *out_placed)
 {
-    KS_LOCK_SCOPE(&journal->mu);
+    const struct ks_journal_ends *newest = &journal->ends[journal->newest_ends];
     struct ks_journal_file *file = journal->current;
-    uint64_t bytes = ks_journal_block_bytes(entry_count, payload_bytes);
+    uint64_t bytes = ks_journal_next_bytes(journal, entry_count, payload_bytes);
+    uint32_t carried = ends_carried(journal, entry_count);
     KS_ASSERT(!journal->is_writing);
     KS_ASSERT(bytes <= file->bytes - file->used_bytes);
+    if (file->used_bytes == KS_JOURNAL_FILE_HEADER_BYTES)
+        file->ordinals_before = journal->ordinals;
+    const struct ks_journal_file *oldest =
+        ks_list_is_empty(&journal->full) ? file : file_of(journal->full.next);
     *out_placed = (struct ks_journal_placed){.file = file,
+        .ends = newest->rows,
+        .needed_ordinals = oldest->ordinals_before,
         .offset = file->used_bytes,
         .bytes = bytes,
         .header = {.run_id = journal->run_id,
             .lsn = journal->next_lsn++,
             .durable_lsn = journal->durable_lsn,
             .entry_count = entry_count,
-            .payload_bytes = (uint32_t)payload_bytes}};
+            .payload_bytes = (uint32_t)payload_bytes,
+            .ordinals_before = journal->ordinals,
+            .last_ordinals = newest->ordinals,
+            .end_count = carried,
+            .ends_left_out = newest->left_out + newest->count - carried}};
     memcpy(out_placed->header.uuid, journal->uuid, sizeof journal->uuid);
     file->used_bytes += bytes;
     journal->is_writing = true;
+    if (entry_count == 0)
+        return; /* the next one says the same ends again */
+    struct ks_journal_ends *ends = ends_begin(journal);
     for (uint32_t i = 0; i < entry_count; i++)
-        ks_journal_owe(file, entries[i].log_id, entries[i].last_sequence);
-    if (entry_count == 0) {
-        journal_check(journal);
-        return;
-    }
+        ends_note(
+            ends, ks_journal_owe(file, entries[i].log_id, entries[i].last_sequence), &entries[i]);
+    ends_finish(journal);
+    journal->ordinals += ends->ordinals;
+}
+
+void ks_journal_place(struct ks_journal *journal, const struct ks_journal_entry *entries,
+    uint32_t entry_count, uint64_t payload_bytes, struct ks_journal_placed *out_placed)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    journal_place(journal, entries, entry_count, payload_bytes, out_placed);
     for (uint32_t i = 0; i < entry_count; i++)
-        journal_release(journal, ks_journal_block_bytes(1, entries[i].bytes));
+        journal_release(journal, batch_bytes(entries[i].bytes));
     journal_check(journal);
 }
 
-enum ks_status ks_journal_write(struct ks_journal_placed *placed,
+/* Before the first block: what an earlier use left in the file is from then on nothing. */
+static enum ks_status journal_write_file_header(
+    struct ks_journal *journal, const struct ks_journal_placed *placed, struct ks_error *err)
+{
+    const struct ks_journal_block_header *block = &placed->header;
+    struct ks_journal_file_header header = {.number = placed->file->number,
+        .file_bytes = placed->file->bytes,
+        .run_id = block->run_id,
+        .first_lsn = block->lsn,
+        .ordinals_before = block->ordinals_before,
+        .needed_ordinals = placed->needed_ordinals,
+        .flags = block->flags,
+        .predecessor = block->predecessor};
+    memcpy(header.uuid, journal->uuid, sizeof header.uuid);
+    ks_journal_file_header_encode(&header, journal->header_page);
+    return ks_file_write_one(placed->file->file, journal->header_page, KS_JOURNAL_FILE_HEADER_BYTES,
+        0, KS_WRITE_DURABLE, err);
+}
+
+enum ks_status ks_journal_write(struct ks_journal *journal, struct ks_journal_placed *placed,
     const struct ks_journal_entry *entries, uint8_t *block, struct ks_error *err)
 {
     struct ks_journal_block_header *header = &placed->header;
-    const uint8_t *payload = block + ks_journal_head_bytes(header->entry_count);
+    const uint8_t *payload = block + ks_journal_head_bytes(header->entry_count, header->end_count);
     header->payload_crc =
         ks_journal_payload_crc(header, ks_view_of(payload, header->payload_bytes));
-    ks_journal_head_encode(header, entries, block);
+    ks_journal_head_encode(header, entries, placed->ends, block);
+    if (placed->offset == KS_JOURNAL_FILE_HEADER_BYTES) {
+        enum ks_status st = journal_write_file_header(journal, placed, err);
+        if (st)
+            return st;
+    }
     return ks_file_write_one(
         placed->file->file, block, placed->bytes, placed->offset, KS_WRITE_DURABLE, err);
 }
@@ -392,10 +517,13 @@ void ks_journal_done(
         return;
     KS_ASSERT(placed->header.lsn > journal->durable_lsn);
     journal->durable_lsn = placed->header.lsn;
+    journal->durable_ordinals = journal->ordinals;
     /* Only now is what was stale in the file out of reach: until the write is durable, a crash
      * brings it back, and recovery then needs the tombstones of the logs it mentions. */
-    if (placed->offset == KS_JOURNAL_FILE_HEADER_BYTES)
+    if (placed->offset == KS_JOURNAL_FILE_HEADER_BYTES) {
         placed->file->first_lsn = placed->header.lsn;
+        journal->needed_ordinals = placed->needed_ordinals;
+    }
     journal_check(journal);
 }
 
@@ -425,6 +553,20 @@ static enum ks_status journal_size(struct ks_journal *journal, struct ks_error *
     return KS_OK;
 }
 
+static bool journal_allocate(struct ks_journal *journal)
+{
+    journal->outstanding = ks_calloc(
+        journal->block_bytes_max / KS_JOURNAL_BLOCK_ALIGN + 1, sizeof *journal->outstanding);
+    journal->header_page = ks_aligned_alloc(KS_JOURNAL_BLOCK_ALIGN, KS_JOURNAL_FILE_HEADER_BYTES);
+    bool is_whole = journal->outstanding && journal->header_page;
+    for (size_t i = 0; i < KS_COUNT_OF(journal->ends); i++) {
+        struct ks_journal_ends *ends = &journal->ends[i];
+        ends->rows = ks_malloc(KS_JOURNAL_ENDS_MAX * sizeof *ends->rows);
+        is_whole = is_whole && ends->rows;
+    }
+    return is_whole;
+}
+
 enum ks_status ks_journal_create(
     struct ks_engine *engine, struct ks_journal **out, struct ks_error *err)
 {
@@ -440,12 +582,8 @@ enum ks_status ks_journal_create(
     ks_list_init(&journal->remake);
     ks_journal_step_init(journal);
     enum ks_status st = journal_size(journal, err);
-    if (!st) {
-        journal->outstanding = ks_calloc(
-            journal->block_bytes_max / KS_JOURNAL_BLOCK_ALIGN + 1, sizeof *journal->outstanding);
-        if (!journal->outstanding)
-            st = ks_fail(err, KS_NO_MEMORY, 0, "cannot open the journal");
-    }
+    if (!st && !journal_allocate(journal))
+        st = ks_fail(err, KS_NO_MEMORY, 0, "cannot open the journal");
     if (st) {
         ks_journal_destroy(journal);
         return st;
@@ -467,6 +605,9 @@ void ks_journal_destroy(struct ks_journal *journal)
     ks_journal_file_free(journal->current);
     ks_journal_making_free(journal);
     ks_free(journal->outstanding);
+    ks_free(journal->header_page);
+    for (size_t i = 0; i < KS_COUNT_OF(journal->ends); i++)
+        ks_free(journal->ends[i].rows);
     ks_wake_fini(&journal->wake);
     ks_mutex_fini(&journal->mu);
     ks_free(journal);
@@ -487,10 +628,11 @@ void ks_journal_adopt(struct ks_journal *journal, struct ks_journal_file *file, 
  * A ready file; else a new short one; else, on a full disk, the oldest file that nobody needs: this
  * run's durable commit of its run id proves that the catalog which says so is on disk.
  */
-static enum ks_status journal_first_file(
-    struct ks_journal *journal, struct ks_journal_file **out_file, struct ks_error *err)
+static enum ks_status journal_first_file(struct ks_journal *journal, uint64_t block_bytes,
+    struct ks_journal_file **out_file, struct ks_error *err)
 {
-    if (journal->ready_count > 0) {
+    uint64_t needed = KS_JOURNAL_FILE_HEADER_BYTES + block_bytes;
+    if (journal->ready_count > 0 && file_of(journal->ready.next)->bytes >= needed) {
         journal_take_ready(journal);
         *out_file = KS_TAKE(journal->current);
         return KS_OK;
@@ -498,15 +640,41 @@ static enum ks_status journal_first_file(
     uint64_t bytes =
         ks_min_u64(journal->file_bytes, journal->engine->options.limits.journal_first_file_bytes);
     bytes = ks_max_u64(bytes - bytes % KS_JOURNAL_BLOCK_ALIGN, 4 * KS_JOURNAL_BLOCK_ALIGN);
-    enum ks_status st = ks_journal_make_now(journal, bytes, out_file, err);
+    enum ks_status st = ks_journal_make_now(journal, ks_max_u64(bytes, needed), out_file, err);
     if (!st)
         journal->file_count++;
     if (st != KS_STORAGE_FULL || ks_list_is_empty(&journal->full) ||
-        file_is_needed(file_of(journal->full.next)))
+        file_is_needed(file_of(journal->full.next)) || file_of(journal->full.next)->bytes < needed)
         return st;
     *out_file = file_of(ks_list_pop(&journal->full));
     file_forget(*out_file);
     return KS_OK;
+}
+
+/* The first block: empty, or with what recovery has decided and nobody may see undone. */
+static enum ks_status journal_write_first(
+    struct ks_journal *journal, const struct ks_journal_start *start, struct ks_error *err)
+{
+    struct ks_journal_placed placed;
+    {
+        KS_LOCK_SCOPE(&journal->mu);
+        journal_place(journal, start->entries, start->entry_count, start->payload.bytes, &placed);
+    }
+    KS_AUTO_FREE uint8_t *block = ks_aligned_alloc(KS_JOURNAL_BLOCK_ALIGN, placed.bytes);
+    if (!block)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot begin the journal");
+    memset(block, 0, placed.bytes);
+    if (start->payload.bytes > 0)
+        memcpy(block + ks_journal_head_bytes(start->entry_count, placed.header.end_count),
+            start->payload.data, start->payload.bytes);
+    if (!start->is_continued) {
+        placed.header.flags = KS_JOURNAL_FIRST_OF_RUN;
+        placed.header.predecessor = start->predecessor;
+        placed.header.settled_ordinals = start->settled_ordinals;
+    }
+    enum ks_status st = ks_journal_write(journal, &placed, start->entries, block, err);
+    ks_journal_done(journal, &placed, st == KS_OK);
+    return st;
 }
 
 enum ks_status ks_journal_start(
@@ -515,24 +683,12 @@ enum ks_status ks_journal_start(
     memcpy(journal->uuid, start->uuid, sizeof journal->uuid);
     journal->run_id = start->run_id;
     journal->next_lsn = start->first_lsn;
+    journal->ordinals = start->ordinals_before;
     struct ks_journal_file *file = NULL;
-    enum ks_status st = journal_first_file(journal, &file, err);
+    enum ks_status st = journal_first_file(journal,
+        ks_journal_next_bytes(journal, start->entry_count, start->payload.bytes), &file, err);
     if (st)
         return st;
     journal->current = file;
-    KS_AUTO_FREE uint8_t *block = ks_aligned_alloc(KS_JOURNAL_BLOCK_ALIGN, KS_JOURNAL_BLOCK_ALIGN);
-    if (!block)
-        return ks_fail(err, KS_NO_MEMORY, 0, "cannot begin the journal");
-    memset(block, 0, KS_JOURNAL_BLOCK_ALIGN);
-    struct ks_journal_placed placed;
-    ks_journal_place(journal, NULL, 0, 0, &placed);
-    if (!start->is_continued) {
-        placed.header.flags = KS_JOURNAL_FIRST_OF_RUN;
-        placed.header.predecessor_run = start->predecessor_run;
-        placed.header.predecessor_lsn = start->predecessor_lsn;
-        placed.header.predecessor_crc = start->predecessor_crc;
-    }
-    st = ks_journal_write(&placed, NULL, block, err);
-    ks_journal_done(journal, &placed, st == KS_OK);
-    return st;
+    return journal_write_first(journal, start, err);
 }

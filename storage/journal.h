@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/status.h"
+#include "proto/batch.h"
 
 struct ks_engine;
 struct ks_journal;
@@ -30,6 +31,7 @@ enum ks_journal_entry_type {
 /* One row of a block's entry table. */
 struct ks_journal_entry {
     enum ks_journal_entry_type type;
+    enum ks_batch_kind kind;
     uint64_t log_id;
     uint64_t first_sequence;
     uint64_t last_sequence;
@@ -44,6 +46,9 @@ struct ks_journal_entry {
 enum ks_status ks_journal_reserve(
     struct ks_journal *journal, uint32_t stored_bytes, uint64_t *out_reserved) KS_MUST_USE;
 void ks_journal_release(struct ks_journal *journal, uint64_t reserved_bytes);
+/* The same for a block without batches. Of the commit step only. Errors: KS_THROTTLED. */
+enum ks_status ks_journal_reserve_empty(
+    struct ks_journal *journal, uint64_t *out_reserved) KS_MUST_USE;
 
 /* How full: 0..100, of the bytes that may be used before the hard limit. The flusher starts in
  * earnest at 50. */
@@ -60,9 +65,13 @@ uint64_t ks_journal_oldest_lsn(struct ks_journal *journal);
 void ks_journal_oldest_logs(
     struct ks_journal *journal, void (*each)(void *arg, uint64_t log_id), void *arg);
 
-/* The last LSN this run knows durable: goes into catalog commits, so that recovery can tell damage
- * from a torn tail. */
-uint64_t ks_journal_durable_lsn(struct ks_journal *journal);
-uint64_t ks_journal_run_id(struct ks_journal *journal);
+/* The last LSN this run knows durable, and how many ordinals there are up to it: goes into catalog
+ * commits, so that recovery can tell damage from a torn tail, and how much is missing. */
+struct ks_journal_durable {
+    uint64_t run_id;
+    uint64_t lsn; /* 0 = nothing of this run yet */
+    uint64_t ordinals;
+};
+struct ks_journal_durable ks_journal_durable(struct ks_journal *journal);
 
 #endif

@@ -65,7 +65,7 @@ static enum ks_status chain_open_file(struct ks_chain *chain, uint64_t number, s
         st = ks_file_size(found->scan.file, &found->scan.bytes, err);
     found->scan.bytes -= found->scan.bytes % KS_JOURNAL_BLOCK_ALIGN;
     if (!st)
-        st = ks_scan_file_open(&chain->scan, &found->scan, chain->options.empty_bytes_max, err);
+        st = ks_scan_file_open(&chain->scan, &found->scan, chain->options.only_headers, err);
     chain->seen_lsn = ks_max_u64(chain->seen_lsn, found->scan.lsn);
     chain->seen_run = ks_max_u64(chain->seen_run, found->scan.run_id);
     return st;
@@ -80,6 +80,23 @@ static int file_compare(const void *a, const void *b)
     if (left != right)
         return left < right ? -1 : 1;
     return x->scan.number < y->scan.number ? -1 : 1;
+}
+
+/* Each file header says from which count of ordinals on the journal was needed then. Older files
+ * may be gone or used again in any order, so what is left of them is not looked at. */
+static void chain_find_first(struct ks_chain *chain)
+{
+    uint64_t needed = 0;
+    bool is_known = false;
+    for (uint32_t i = 0; i < chain->placed_count; i++) {
+        is_known = is_known || chain->files[i].scan.is_headed;
+        needed = ks_max_u64(needed, chain->files[i].scan.needed_ordinals);
+    }
+    chain->needed_ordinals = is_known ? needed : UINT64_MAX;
+    for (uint32_t i = 0; i < chain->placed_count; i++) {
+        if (is_known && chain->files[i].scan.ordinals_before <= needed)
+            chain->first = i;
+    }
 }
 
 static enum ks_status chain_open_files(struct ks_chain *chain, struct ks_error *err)
@@ -101,19 +118,31 @@ static enum ks_status chain_open_files(struct ks_chain *chain, struct ks_error *
     while (chain->placed_count < chain->file_count &&
            chain->files[chain->placed_count].scan.run_id != 0)
         chain->placed_count++;
+    chain_find_first(chain);
     return KS_OK;
 }
 
 /* ---- which runs, and how far ---- */
 
-/* The placed file of the run with its lowest LSN; file_count when it has none. */
+/* The needed file of the run with its lowest LSN; file_count when it has none. */
 static uint32_t run_lowest(const struct ks_chain *chain, uint64_t run_id)
 {
-    for (uint32_t i = 0; i < chain->placed_count; i++) {
+    for (uint32_t i = chain->first; i < chain->placed_count; i++) {
         if (chain->files[i].scan.run_id == run_id)
             return i;
     }
     return chain->file_count;
+}
+
+/* The newest run with a block that can be read: one without was not used for anything yet. */
+static uint64_t newest_run(const struct ks_chain *chain)
+{
+    uint64_t newest = 0;
+    for (uint32_t i = 0; i < chain->placed_count; i++) {
+        if (chain->files[i].scan.has_block)
+            newest = ks_max_u64(newest, chain->files[i].scan.run_id);
+    }
+    return newest;
 }
 
 /* Follows the predecessor links back from the newest run, as far as there are files. */
@@ -122,29 +151,28 @@ static enum ks_status chain_choose_runs(struct ks_chain *chain, struct ks_error 
     chain->runs = ks_calloc(chain->placed_count + 1u, sizeof *chain->runs);
     if (!chain->runs)
         return ks_fail(err, KS_NO_MEMORY, 0, "no memory to read the journal");
-    struct ks_chain_run run = {.run_id = chain->seen_run, .limit_lsn = UINT64_MAX};
-    while (chain->run_count < chain->placed_count) {
+    struct ks_chain_run run = {.run_id = newest_run(chain), .limit_lsn = UINT64_MAX};
+    while (run.run_id != 0 && chain->run_count < chain->placed_count) {
         uint32_t lowest = run_lowest(chain, run.run_id);
         if (lowest == chain->file_count)
             break; /* recycled long ago */
         chain->runs[chain->run_count++] = run;
         const struct ks_scan_file *file = &chain->files[lowest].scan;
+        uint64_t run_id = run.run_id;
         if (file->is_first_of_run) {
-            if (file->first.predecessor_run == 0 || file->first.predecessor_run >= run.run_id)
-                break;
-            run = (struct ks_chain_run){.run_id = file->first.predecessor_run,
-                .limit_lsn = file->first.predecessor_lsn,
-                .limit_crc = file->first.predecessor_crc,
+            run = (struct ks_chain_run){.run_id = file->predecessor.run_id,
+                .limit_lsn = file->predecessor.lsn,
+                .limit_crc = file->predecessor.crc,
                 .is_named = true};
-            continue;
+        } else if (file->is_bad_start && lowest > chain->first) {
+            /* A run whose beginning cannot be read may have a predecessor that is needed: then it
+             * is taken as it is. */
+            run = (struct ks_chain_run){
+                .run_id = chain->files[lowest - 1].scan.run_id, .limit_lsn = file->lsn - 1};
+        } else {
+            break; /* files are reused in order: its beginning was recycled, and all before it */
         }
-        /* Files are reused in order, so a run whose beginning was recycled has no needed
-         * predecessor; one whose beginning cannot be read may have: then it is taken as it is. */
-        if (!file->is_bad_start || lowest == 0)
-            break;
-        run = (struct ks_chain_run){
-            .run_id = chain->files[lowest - 1].scan.run_id, .limit_lsn = file->lsn - 1};
-        if (run.run_id >= chain->runs[chain->run_count - 1].run_id)
+        if (run.run_id >= run_id)
             break;
     }
     return KS_OK;
@@ -237,6 +265,23 @@ static struct ks_chain_damage walk_locate(struct ks_chain *chain, const struct w
     return damage;
 }
 
+/* Tells of a block whose table can be read, and what is missing before it. */
+static enum ks_status walk_visit(struct ks_chain *chain, struct ks_chain_place *place,
+    const struct ks_scan_block *block, bool is_whole, struct ks_error *err)
+{
+    uint64_t ordinals = block->header.ordinals_before;
+    if (ordinals > chain->ordinals)
+        place->lost_ordinals = ordinals - chain->ordinals;
+    for (uint32_t i = 0; i < block->header.entry_count; i++) {
+        struct ks_journal_entry entry;
+        ks_journal_entry_at(block->head, i, &entry);
+        ordinals += ks_journal_entry_ordinals(&entry);
+    }
+    chain->ordinals = ordinals;
+    place->file->is_chained = true;
+    return chain->visitor->block(chain->visitor->arg, place, block, is_whole, err);
+}
+
 static enum ks_status walk_damage(struct ks_chain *chain, const struct walk *walk,
     const struct walk *later, bool is_found, enum ks_scan_found found,
     const struct ks_scan_block *block, struct ks_error *err)
@@ -245,25 +290,22 @@ static enum ks_status walk_damage(struct ks_chain *chain, const struct walk *wal
     struct ks_chain_damage damage = walk_locate(chain, walk, later, is_found, found);
     if (found == KS_SCAN_HEAD && !(is_found && later->index == walk->index))
         damage.bytes = block->bytes;
-    enum ks_status st = chain->visitor->damage(chain->visitor->arg, &damage, err);
-    if (st)
-        return st;
     if (!is_found) {
-        /* This run's successor names it as part of the log, so that the next start sees the same.
-         */
-        chain->end_run = walk->run->run_id;
-        chain->end_lsn = walk->expected;
-        chain->end_crc = 0;
+        /* Nothing behind it can be read. This run's successor names all that was durable as part of
+         * the log, so that the next start sees the same. */
+        uint64_t end = walk->run->is_named ? walk->run->limit_lsn : chain->options.named_lsn;
+        chain->end = (struct ks_journal_predecessor){.run_id = walk->run->run_id, .lsn = end};
+        chain->is_end_lost = found != KS_SCAN_HEAD || end > walk->expected;
     }
-    if (found != KS_SCAN_HEAD)
-        return KS_OK;
+    enum ks_status st = chain->visitor->damage(chain->visitor->arg, &damage, err);
+    if (st || found != KS_SCAN_HEAD)
+        return st;
     /* The window has moved on: read the table again. */
     struct ks_scan_block again;
     st = ks_scan_at(&chain->scan, &from->scan, walk->offset, &found, &again, err);
     if (st || found != KS_SCAN_HEAD)
         return st;
-    from->is_chained = true;
-    return chain->visitor->block(chain->visitor->arg, &damage.place, &again, false, err);
+    return walk_visit(chain, &damage.place, &again, false, err);
 }
 
 /* The walk stands where its block is not, or is bad. *out_is_end: the run ends before it. */
@@ -305,13 +347,12 @@ static enum ks_status walk_accept(struct ks_chain *chain, struct walk *walk,
         return ks_fail(err, KS_CORRUPT, 0,
             "journal run %llu does not end as its successor says: block %llu is another one",
             (unsigned long long)header.run_id, (unsigned long long)header.lsn);
-    enum ks_status st = chain->visitor->block(chain->visitor->arg, &place, block, true, err);
+    enum ks_status st = walk_visit(chain, &place, block, true, err);
     if (st)
         return st;
-    place.file->is_chained = true;
-    chain->end_run = header.run_id;
-    chain->end_lsn = header.lsn;
-    chain->end_crc = header.header_crc;
+    chain->end = (struct ks_journal_predecessor){
+        .run_id = header.run_id, .lsn = header.lsn, .crc = header.header_crc};
+    chain->is_end_lost = false;
     chain->seen_lsn = ks_max_u64(chain->seen_lsn, header.lsn);
     walk->offset += block_bytes;
     walk->expected++;
@@ -344,8 +385,11 @@ static enum ks_status chain_walk_run(
         .index = lowest,
         .offset = chain->files[lowest].scan.offset,
         .expected = chain->files[lowest].scan.lsn};
-    /* An unreadable beginning of the oldest file: most likely a block that was torn when the file
-     * was begun anew, with stale blocks behind it whose logs may be gone. */
+    /* Something may be gone before it: the first block will show. */
+    if (is_oldest)
+        chain->ordinals =
+            ks_min_u64(chain->files[lowest].scan.ordinals_before, chain->needed_ordinals);
+    /* Blocks that may be left from an earlier use of the file: their logs may be gone. */
     chain->may_be_stale = is_oldest && chain->files[lowest].scan.is_bad_start;
     bool is_end = false;
     while (!is_end && walk.expected <= run->limit_lsn) {
@@ -379,27 +423,42 @@ static enum ks_status chain_walk_run(
 
 /* ---- the whole ---- */
 
-/* Durable blocks that no file has any more. */
+/* The catalog knows of more durable ordinals than blocks were found, or of a block in a file that
+ * is gone: the last ones are lost. */
 static enum ks_status chain_check_named(struct ks_chain *chain, struct ks_error *err)
 {
     const struct ks_chain_options *options = &chain->options;
-    if (options->named_lsn == 0 || options->was_clean || chain->end_lsn >= options->named_lsn)
+    uint64_t lost = options->named_ordinals - ks_min_u64(options->named_ordinals, chain->ordinals);
+    if (options->was_clean || (lost == 0 && chain->seen_lsn >= options->named_lsn))
         return KS_OK;
     /* Files whose blocks cannot be read are damage; no files at all are somebody's mistake. */
     if (chain->file_count == 0)
         return ks_fail(err, KS_CORRUPT, 0,
             "the journal is missing: block %llu was durable, but no file in journal/ has a block; "
-            "put "
-            "the files back",
+            "put the files back",
             (unsigned long long)options->named_lsn);
-    return chain->visitor->missing(chain->visitor->arg, chain->end_lsn + 1, err);
+    uint64_t first_lsn = chain->end.lsn + 1;
+    chain->ordinals += lost;
+    chain->is_end_lost = true;
+    /* The next run names it as part of the log, so that the next start sees the same. */
+    if (chain->end.run_id == options->named_run_id && chain->end.lsn < options->named_lsn)
+        chain->end = (struct ks_journal_predecessor){
+            .run_id = options->named_run_id, .lsn = options->named_lsn};
+    return chain->visitor->missing(chain->visitor->arg, first_lsn, lost, err);
 }
 
 enum ks_status ks_chain_walk(struct ks_chain *chain, struct ks_error *err)
 {
     enum ks_status st = chain_open_files(chain, err);
-    if (!st)
-        st = chain_choose_runs(chain, err);
+    if (st)
+        return st;
+    if (chain->options.only_headers) {
+        chain->ordinals = chain->options.named_ordinals;
+        return KS_OK;
+    }
+    if (chain->needed_ordinals != UINT64_MAX)
+        chain->ordinals = chain->needed_ordinals; /* for when there is no block at all */
+    st = chain_choose_runs(chain, err);
     for (uint32_t i = chain->run_count; !st && i > 0; i--)
         st = chain_walk_run(chain, &chain->runs[i - 1], i == chain->run_count, err);
     return st ? st : chain_check_named(chain, err);

@@ -2,7 +2,7 @@
  * Which blocks of the files in journal/ are the log, in order (DESIGN §11): the newest run and
  * those it names as predecessors, of an earlier run exactly up to the named block. Where a block is
  * bad it decides whether that one was durable (damage) or is the torn end of what was being
- * written.
+ * written. Heads count the ordinals before them, so what lost blocks held is known as a number.
  *
  * Reads only. What follows from a block is its visitor's business: recovery replays it, the offline
  * inspector reports it. Threads: one.
@@ -35,6 +35,7 @@ struct ks_chain_place {
     uint64_t lsn;
     /* The block may be left from before its file was recycled: its logs may be gone. */
     bool may_be_stale;
+    uint64_t lost_ordinals; /* in blocks just before this one, which are lost */
 };
 
 /* The block expected at a place was durable and is bad. */
@@ -54,8 +55,10 @@ struct ks_chain_visitor {
     enum ks_status (*block)(void *arg, const struct ks_chain_place *place,
         const struct ks_scan_block *block, bool is_whole, struct ks_error *err);
     enum ks_status (*damage)(void *arg, const struct ks_chain_damage *damage, struct ks_error *err);
-    /* Blocks up to named_lsn were durable, and no file has them any more. */
-    enum ks_status (*missing)(void *arg, uint64_t first_lsn, struct ks_error *err);
+    /* So many ordinals of the log's end were durable and cannot be read. first_lsn: blocks from
+     * there to named_lsn were not told of as damage yet; above named_lsn: there are none. */
+    enum ks_status (*missing)(
+        void *arg, uint64_t first_lsn, uint64_t lost_ordinals, struct ks_error *err);
     /* A block that nobody was told of was cut short. */
     void (*torn)(void *arg, const struct ks_chain_place *place);
     /* A whole block behind the end that the next run named: not part of the log, ever. */
@@ -64,14 +67,15 @@ struct ks_chain_visitor {
     void (*progress)(void *arg, uint64_t done, uint64_t all);
 };
 
-/* What the catalog says of the journal, and how much of a file of zeros to look through. */
+/* What the catalog says of the journal. */
 struct ks_chain_options {
     struct ks_io *io;
     uint8_t uuid[KS_JOURNAL_UUID_BYTES];
     uint64_t named_run_id;
-    uint64_t named_lsn; /* durable in that run */
-    bool was_clean;     /* all is in segments */
-    uint64_t empty_bytes_max;
+    uint64_t named_lsn;      /* durable in that run */
+    uint64_t named_ordinals; /* in all blocks up to it */
+    bool was_clean;          /* all is in segments */
+    bool only_headers;       /* of the files: no block is needed */
 };
 
 struct ks_chain {
@@ -80,17 +84,19 @@ struct ks_chain {
     struct ks_scan scan;
     struct ks_chain_file *files; /* sorted by LSN, those without a block at the end */
     uint32_t file_count;
-    uint32_t placed_count; /* of them with a block */
-    uint64_t *numbers;     /* of the directory listing */
+    uint32_t placed_count;    /* of them with a place in a run */
+    uint32_t first;           /* of them, where the log may begin: what lies before is not needed */
+    uint64_t needed_ordinals; /* the newest word on where it is needed from; UINT64_MAX = none */
+    uint64_t *numbers;        /* of the directory listing */
     uint32_t number_count;
     bool is_out_of_memory;
     struct ks_chain_run *runs;
     uint32_t run_count;
     uint64_t seen_lsn; /* the highest anywhere, accepted or not */
     uint64_t seen_run;
-    uint64_t end_run; /* the last accepted block */
-    uint64_t end_lsn;
-    uint32_t end_crc;
+    struct ks_journal_predecessor end; /* of the log: its last block, lost or not */
+    bool is_end_lost;                  /* not even its table can be read */
+    uint64_t ordinals; /* in all blocks up to where the walk stands, lost ones included */
     bool may_be_stale;
 };
 

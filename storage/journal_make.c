@@ -158,21 +158,32 @@ static void making_undo(struct ks_journal *journal, struct journal_making *makin
     KS_IGNORE(ks_io_unlink(journal->io, path, NULL), "an unheaded file is not used");
 }
 
-/*
- * mu held. A file too short to be used again, unless stale blocks older than its own lie in a ready
- * file: recovery would take the hole between them for lost blocks.
- */
+/* mu held. Does the newest file header say that the file is not needed? Recovery begins with the
+ * last file that does not begin above what is needed. */
+static bool file_is_told(struct ks_journal *journal, const struct ks_journal_file *file)
+{
+    const struct ks_journal_file *current = journal->current;
+    if (current->first_lsn > file->first_lsn &&
+        current->ordinals_before <= journal->needed_ordinals)
+        return true;
+    KS_LIST_FOR_EACH(node, &journal->full)
+    {
+        const struct ks_journal_file *other = file_of(node);
+        if (other->first_lsn > file->first_lsn &&
+            other->ordinals_before <= journal->needed_ordinals)
+            return true;
+    }
+    return false;
+}
+
+/* mu held. A file too short to be used again, as soon as recovery will not miss it. */
 static struct ks_journal_file *journal_take_removable(struct ks_journal *journal)
 {
     if (!journal->current || ks_list_is_empty(&journal->remake))
         return NULL;
     struct ks_journal_file *file = file_of(journal->remake.next);
-    KS_LIST_FOR_EACH(node, &journal->ready)
-    {
-        uint64_t stale_lsn = file_of(node)->first_lsn;
-        if (stale_lsn > 0 && stale_lsn < file->first_lsn)
-            return NULL;
-    }
+    if (!file_is_told(journal, file))
+        return NULL;
     ks_list_remove(&file->link);
     journal->remake_count--;
     return file;

@@ -23,7 +23,19 @@ void ks_journal_path(uint64_t number, char path[KS_JOURNAL_PATH_BYTES]);
 struct ks_journal_owed {
     uint64_t log_id; /* 0 = free slot */
     uint64_t last_sequence;
+    uint32_t end_index; /* of ks_journal_ends.rows, if the log is in the newest block */
     bool is_covered;
+};
+
+#define KS_JOURNAL_ENDS_MAX 4096u       /* rows of an empty block */
+#define KS_JOURNAL_ENDS_BESIDE_DATA 64u /* rows of another one: every reservation counts them */
+
+/* Up to where a block went, which the next one says again. */
+struct ks_journal_ends {
+    struct ks_journal_end *rows; /* KS_JOURNAL_ENDS_MAX */
+    uint32_t count;
+    uint32_t left_out; /* batches of logs that found no row */
+    uint64_t ordinals; /* of the block */
 };
 
 struct ks_journal_file {
@@ -33,6 +45,7 @@ struct ks_journal_file {
     struct ks_file *file; /* [const] open for durable direct writes */
     uint64_t used_bytes;  /* where the next block goes */
     uint64_t first_lsn;   /* of the blocks in it, stale ones of a ready file included; 0 = none */
+    uint64_t ordinals_before; /* of that block */
     struct ks_journal_owed *owed;
     uint32_t owed_capacity; /* a power of two, or 0 */
     uint32_t owed_count;    /* rows in use */
@@ -61,10 +74,18 @@ struct ks_journal {
     uint64_t number_high; /* the highest file number ever seen */
     uint64_t next_lsn;
     uint64_t durable_lsn;
+    uint64_t ordinals;          /* in all blocks formed */
+    uint64_t durable_ordinals;  /* in those up to durable_lsn */
+    uint64_t needed_ordinals;   /* as the newest durable file header says */
     bool is_writing;            /* a block of the current file is under way */
     uint64_t outstanding_bytes; /* reserved, not yet in a block */
     uint32_t *outstanding;      /* how many reservations of each size, in units of 4 KiB */
     uint32_t largest_units;     /* of them; 0 = none */
+
+    /* [commit step] the one is of the newest block with entries, the other for the next one. */
+    struct ks_journal_ends ends[2];
+    unsigned newest_ends;
+    uint8_t *header_page; /* [commit step] aligned; for the file header */
 
     struct ks_wake wake;
     struct ks_step step;           /* "journal" */
@@ -76,6 +97,8 @@ struct ks_journal {
 /* A block with its place in a file: between place and done it is the committer's. */
 struct ks_journal_placed {
     struct ks_journal_block_header header;
+    const struct ks_journal_end *ends; /* header.end_count; the journal's, until the next place */
+    uint64_t needed_ordinals;          /* ordinals_before of the oldest file that may be needed */
     struct ks_journal_file *file;
     uint64_t offset;
     uint64_t bytes;
@@ -83,6 +106,9 @@ struct ks_journal_placed {
 
 /* Contiguous room for a block, header included, in the current file. */
 uint64_t ks_journal_room(struct ks_journal *journal);
+/* What the next block will take, with what it says of the block before it. */
+uint64_t ks_journal_next_bytes(
+    const struct ks_journal *journal, uint32_t entry_count, uint64_t payload_bytes);
 /* The next ready file becomes the current one. Only when a reserved batch does not fit: then there
  * is one. */
 void ks_journal_advance(struct ks_journal *journal);
@@ -91,11 +117,11 @@ void ks_journal_advance(struct ks_journal *journal);
 void ks_journal_place(struct ks_journal *journal, const struct ks_journal_entry *entries,
     uint32_t entry_count, uint64_t payload_bytes, struct ks_journal_placed *out_placed);
 /*
- * block: aligned to 4 KiB, placed->bytes long, the payload already behind room for head and
- * entries, zeros behind it. Writes head and entries and then the block, durably. After a failure
- * the journal must not be used again.
+ * block: aligned to 4 KiB, placed->bytes long, the payload already behind room for the head, zeros
+ * behind it. Fills in the head and writes the block, durably; before the first one of a file its
+ * header. After a failure the journal must not be used again.
  */
-enum ks_status ks_journal_write(struct ks_journal_placed *placed,
+enum ks_status ks_journal_write(struct ks_journal *journal, struct ks_journal_placed *placed,
     const struct ks_journal_entry *entries, uint8_t *block, struct ks_error *err) KS_MUST_USE;
 void ks_journal_done(
     struct ks_journal *journal, const struct ks_journal_placed *placed, bool is_durable);
@@ -116,16 +142,23 @@ enum ks_status ks_journal_make_now(struct ks_journal *journal, uint64_t bytes,
 /* Takes file (ks_zalloc'd) into the journal as full (by age, oldest first) or ready. */
 void ks_journal_adopt(struct ks_journal *journal, struct ks_journal_file *file, bool is_full);
 void ks_journal_file_free(struct ks_journal_file *file);
-/* Notes that the file holds log_id up to last_sequence. */
-void ks_journal_owe(struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence);
+/* Notes that the file holds log_id up to last_sequence. NULL: no memory, the file is untracked. */
+struct ks_journal_owed *ks_journal_owe(
+    struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence);
+/* The newest accepted block had these entries; NULL: it is not known what was in it. */
+void ks_journal_note_newest(
+    struct ks_journal *journal, const struct ks_journal_entry *entries, uint32_t entry_count);
 
 struct ks_journal_start {
     const uint8_t *uuid;
     uint64_t run_id;
     uint64_t first_lsn;
-    uint64_t predecessor_run;
-    uint64_t predecessor_lsn;
-    uint32_t predecessor_crc;
+    uint64_t ordinals_before;
+    uint64_t settled_ordinals;
+    struct ks_journal_predecessor predecessor;
+    const struct ks_journal_entry *entries; /* of the first block: what recovery has decided */
+    uint32_t entry_count;
+    struct ks_view payload;
     bool is_continued; /* no new run: for a planted bug only */
 };
 /* Begins the run in a file of its own: its first block is durable when this returns KS_OK. */

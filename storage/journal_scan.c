@@ -75,11 +75,12 @@ static enum ks_status scan_head(struct ks_scan *scan, const struct ks_scan_file 
     if (peeked == KS_CORRUPT || memcmp(header->uuid, scan->uuid, sizeof header->uuid) != 0)
         return KS_OK;
     *out_found = KS_SCAN_TORN;
-    out_block->bytes = ks_journal_block_bytes(header->entry_count, header->payload_bytes);
+    out_block->bytes =
+        ks_journal_block_bytes(header->entry_count, header->end_count, header->payload_bytes);
     if (out_block->bytes > file->bytes - offset)
         return KS_OK;
-    st = ks_scan_bytes(
-        scan, file, offset, ks_journal_head_bytes(header->entry_count), &out_block->head, err);
+    st = ks_scan_bytes(scan, file, offset,
+        ks_journal_head_bytes(header->entry_count, header->end_count), &out_block->head, err);
     if (st)
         return st;
     if (ks_journal_head_check(out_block->head, header) != KS_OK)
@@ -102,7 +103,8 @@ enum ks_status ks_scan_at(struct ks_scan *scan, const struct ks_scan_file *file,
     st = ks_scan_bytes(scan, file, offset, out_block->bytes, &block, err);
     if (st)
         return st;
-    uint64_t head_bytes = ks_journal_head_bytes(out_block->header.entry_count);
+    uint64_t head_bytes =
+        ks_journal_head_bytes(out_block->header.entry_count, out_block->header.end_count);
     if (block.bytes < out_block->bytes)
         return KS_OK;
     out_block->head = ks_view_of(block.data, head_bytes);
@@ -153,31 +155,41 @@ static enum ks_status scan_file_header(
         return ks_fail(err, KS_CORRUPT, 0,
             "journal file %04llu belongs to another data directory: move it away",
             (unsigned long long)file->number);
-    file->is_headed = st == KS_OK;
+    if (st == KS_CORRUPT)
+        return KS_OK;
+    file->is_headed = true;
+    file->run_id = header.run_id;
+    file->lsn = header.first_lsn;
+    file->ordinals_before = header.ordinals_before;
+    file->needed_ordinals = header.needed_ordinals;
+    file->offset = KS_JOURNAL_FILE_HEADER_BYTES;
+    file->is_first_of_run = (header.flags & KS_JOURNAL_FIRST_OF_RUN) != 0;
+    file->predecessor = header.predecessor;
     return KS_OK;
 }
 
 enum ks_status ks_scan_file_open(
-    struct ks_scan *scan, struct ks_scan_file *file, uint64_t empty_bytes_max, struct ks_error *err)
+    struct ks_scan *scan, struct ks_scan_file *file, bool only_header, struct ks_error *err)
 {
     enum ks_status st = scan_file_header(scan, file, err);
-    if (st)
+    if (st || only_header || (file->is_headed && file->run_id == 0))
         return st;
-    uint64_t offset = KS_JOURNAL_FILE_HEADER_BYTES;
-    struct ks_view page;
-    st = ks_scan_bytes(scan, file, offset, KS_JOURNAL_BLOCK_ALIGN, &page, err);
-    if (st)
+    /* Nearly always the first place that is looked at. */
+    uint64_t offset;
+    struct ks_journal_block_header first;
+    st = ks_scan_find(scan, file, KS_JOURNAL_FILE_HEADER_BYTES, file->bytes, file->run_id,
+        ks_max_u64(1, file->lsn), &offset, &first, err);
+    if (st || offset == 0)
         return st;
-    /* Zeros: most likely never written. The head of a second block would lie within one block. */
-    uint64_t end = ks_bytes_are_zero(page.data, page.bytes)
-                       ? offset + empty_bytes_max + KS_JOURNAL_BLOCK_ALIGN
-                       : file->bytes;
-    st = ks_scan_find(scan, file, offset, end, 0, 1, &file->offset, &file->first, err);
-    if (st || file->offset == 0)
-        return st;
-    file->run_id = file->first.run_id;
-    file->lsn = file->first.lsn;
-    file->is_bad_start = file->offset != offset;
-    file->is_first_of_run = (file->first.flags & KS_JOURNAL_FIRST_OF_RUN) != 0;
+    file->has_block = true;
+    if (file->is_headed)
+        return KS_OK;
+    file->run_id = first.run_id;
+    file->lsn = first.lsn;
+    file->ordinals_before = first.ordinals_before;
+    file->offset = offset;
+    file->is_first_of_run = (first.flags & KS_JOURNAL_FIRST_OF_RUN) != 0;
+    file->predecessor = first.predecessor;
+    file->is_bad_start = offset != KS_JOURNAL_FILE_HEADER_BYTES;
     return KS_OK;
 }

@@ -13,12 +13,16 @@ struct ks_scan_file {
     uint64_t bytes;
     struct ks_file *file; /* for reading */
     bool is_headed;       /* the file header is right: the file was finished once */
-    uint64_t run_id;      /* of the first right block head in it; 0 = there is none */
+    uint64_t run_id;      /* of the first block of its present use; 0 = there is none */
     uint64_t lsn;
-    uint64_t offset;   /* of that head; behind the file header unless is_bad_start */
-    bool is_bad_start; /* something unreadable lies before it */
+    uint64_t ordinals_before;
+    uint64_t needed_ordinals; /* 0 = not known */
+    uint64_t offset;          /* where that block is, or should be */
+    bool has_block;           /* a block of run_id can be read, be it another one */
     bool is_first_of_run;
-    struct ks_journal_block_header first; /* of that head */
+    struct ks_journal_predecessor predecessor;
+    bool is_bad_start; /* neither file header nor first block can be read: what is said above is of
+                          the first one that can, and may be of an earlier use */
 };
 
 /* A block at a place. Views are valid until the next read of the scan. */
@@ -66,12 +70,12 @@ enum ks_status ks_scan_find(struct ks_scan *scan, const struct ks_scan_file *fil
     struct ks_journal_block_header *out_header, struct ks_error *err) KS_MUST_USE;
 
 /*
- * Reads the file header and finds the file's first block: number, bytes and file are set by the
- * caller. A file that begins with zeros is looked through for empty_bytes_max bytes only. Errors:
- * as above; KS_CORRUPT it belongs to another directory.
+ * Reads the file header and, unless only_header, looks where the first block should be: number,
+ * bytes and file are set by the caller. A file without a right header is searched for a block.
+ * Errors: as above; KS_CORRUPT it belongs to another directory.
  */
-enum ks_status ks_scan_file_open(struct ks_scan *scan, struct ks_scan_file *file,
-    uint64_t empty_bytes_max, struct ks_error *err) KS_MUST_USE;
+enum ks_status ks_scan_file_open(struct ks_scan *scan, struct ks_scan_file *file, bool only_header,
+    struct ks_error *err) KS_MUST_USE;
 
 /* Up to bytes at offset, for a quarantine copy; shorter at the file's end. */
 enum ks_status ks_scan_bytes(struct ks_scan *scan, const struct ks_scan_file *file, uint64_t offset,

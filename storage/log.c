@@ -456,6 +456,18 @@ enum ks_status ks_log_replay(struct ks_log *log, struct ks_view stored, struct k
     return log_replay_bytes(log, &batch, err);
 }
 
+size_t ks_log_encode_damage(
+    const struct ks_log *log, uint64_t first, uint64_t last, uint8_t to[KS_BATCH_PREFIX_BYTES_MAX])
+{
+    KS_ASSERT(last >= first && last - first < UINT32_MAX);
+    struct ks_batch_header header = {.log_id = log->log_id,
+        .first_sequence = first,
+        .arrival_unix_ms = log->last_arrival_unix_ms,
+        .record_count = (uint32_t)(last - first + 1),
+        .kind = KS_BATCH_DAMAGED};
+    return ks_batch_encode_prefix(&header, to);
+}
+
 enum ks_status ks_log_replay_damage(
     struct ks_log *log, uint64_t first_sequence, uint64_t last_sequence, struct ks_error *err)
 {
@@ -468,13 +480,9 @@ enum ks_status ks_log_replay_damage(
     /* A batch counts its ordinals in 32 bits; a longer stretch is several. */
     while (first_sequence <= last_sequence) {
         uint64_t count = ks_min_u64(last_sequence - first_sequence + 1, UINT32_MAX);
-        struct ks_batch_header header = {.log_id = log->log_id,
-            .first_sequence = first_sequence,
-            .arrival_unix_ms = log->last_arrival_unix_ms,
-            .record_count = (uint32_t)count,
-            .kind = KS_BATCH_DAMAGED};
         uint8_t stored[KS_BATCH_PREFIX_BYTES_MAX];
-        size_t bytes = ks_batch_encode_prefix(&header, stored);
+        size_t bytes =
+            ks_log_encode_damage(log, first_sequence, first_sequence + count - 1, stored);
         struct ks_batch_view batch;
         enum ks_status st = ks_batch_decode(ks_view_of(stored, bytes), &batch);
         KS_ASSERT(st == KS_OK); /* our own bytes */
@@ -489,9 +497,12 @@ enum ks_status ks_log_replay_damage(
 enum ks_status ks_log_replay_close(
     struct ks_log *log, uint64_t first_sequence, struct ks_error *err)
 {
+    /* When it closed is lost. The latest possible time keeps what lies before, which may be lost as
+     * well, from expiring too early. */
     struct ks_batch_header header = {.log_id = log->log_id,
         .first_sequence = first_sequence,
-        .arrival_unix_ms = log->last_arrival_unix_ms,
+        .arrival_unix_ms =
+            ks_max_u64(log->last_arrival_unix_ms, ks_clock_unix_ms(log->engine->options.clock)),
         .kind = KS_BATCH_CLOSE};
     uint8_t stored[KS_BATCH_PREFIX_BYTES_MAX];
     return ks_log_replay(log, ks_view_of(stored, ks_batch_encode_prefix(&header, stored)), err);

@@ -8,6 +8,7 @@
 
 #include "base/mutex.h"
 #include "base/u128.h"
+#include "proto/batch.h"
 #include "storage/due_heap.h"
 #include "storage/log.h"
 #include "storage/producers.h"
@@ -113,7 +114,11 @@ enum ks_status ks_log_settle_end(
  * is copied. */
 enum ks_status ks_log_replay(
     struct ks_log *log, struct ks_view stored, struct ks_error *err) KS_MUST_USE;
-/* Recovery only: a damaged batch over [first, last], readers are told of it. */
+/* The stored bytes of a damaged batch over [first, last], at most UINT32_MAX ordinals; returns how
+ * many. */
+size_t ks_log_encode_damage(
+    const struct ks_log *log, uint64_t first, uint64_t last, uint8_t to[KS_BATCH_PREFIX_BYTES_MAX]);
+/* Recovery only: damaged batches over [first, last], readers are told of it. */
 enum ks_status ks_log_replay_damage(struct ks_log *log, uint64_t first_sequence,
     uint64_t last_sequence, struct ks_error *err) KS_MUST_USE;
 

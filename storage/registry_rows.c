@@ -137,7 +137,7 @@ enum ks_status ks_shard_rows_remove(struct ks_engine *engine, uint64_t stream_nu
     row.stream_number = stream_number;
     row.deleted_unix_ms = ks_clock_unix_ms(engine->options.clock);
     /* One above: the committer may have published the batch before its LSN. */
-    row.lsn = engine->journal ? ks_journal_durable_lsn(engine->journal) + 1 : 0;
+    row.lsn = engine->journal ? ks_journal_durable(engine->journal).lsn + 1 : 0;
     *tombstone = (struct ks_registry_tombstone){.log_id = log_id, .lsn = row.lsn};
     struct ks_catalog_key key;
     enum ks_status st =

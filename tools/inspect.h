@@ -142,6 +142,7 @@ struct inspect_dir {
     uint64_t run_id;
     uint64_t named_run_id;
     uint64_t named_lsn;
+    uint64_t named_ordinals;
     uint64_t high_log; /* no id above it was ever given out; 0: no row */
     uint64_t high_stream;
     uint64_t high_file;

@@ -172,6 +172,7 @@ static void take_journal_row(struct load *load, const Kstream__Catalog__JournalR
     dir->run_id = row->run_id;
     dir->named_run_id = row->named_run_id;
     dir->named_lsn = row->named_lsn;
+    dir->named_ordinals = row->named_ordinals;
     dir->is_clean = row->is_clean;
 }
 

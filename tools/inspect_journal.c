@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define ULL(value) ((unsigned long long)(value))
-#define BLOCK_BYTES_MAX (16u << 20) /* of a file that begins with zeros, looked through */
 
 struct journal {
     struct inspect_dir *dir;
@@ -107,8 +106,7 @@ static enum ks_status visit_entry(struct journal *j, const struct ks_chain_place
     const struct ks_scan_block *block, const struct ks_journal_entry *entry, struct ks_error *err)
 {
     struct inspect_shard *shard = ks_u64_map_get(&j->dir->logs, entry->log_id);
-    uint64_t offset =
-        place->offset + ks_journal_head_bytes(block->header.entry_count) + entry->offset;
+    uint64_t offset = place->offset + block->head.bytes + entry->offset;
     struct ks_batch_view batch = {.stored_bytes = 0};
     bool is_whole = block->payload.data &&
                     batch_is_expected(ks_view_of(block->payload.data + entry->offset, entry->bytes),
@@ -161,8 +159,8 @@ static void check_padding(
     inspect_report_add(j->report, &finding, "the zeros behind a block are none");
 }
 
-/* The oldest file begins with something unreadable. A crash in the middle of the first block when
- * the file was used again looks like that, and so does damage; nobody can tell. */
+/* The header of the oldest file cannot be read, nor its first block: what comes behind may be left
+ * from an earlier use. */
 static void tell_bad_start(struct journal *j, const struct ks_chain_place *place)
 {
     struct inspect_finding finding = finding_at(place, INSPECT_NOTE);
@@ -170,10 +168,32 @@ static void tell_bad_start(struct journal *j, const struct ks_chain_place *place
     finding.bytes = place->file->scan.offset - KS_JOURNAL_FILE_HEADER_BYTES;
     if (!j->is_start_told)
         inspect_report_add(j->report, &finding,
-            "the beginning of the oldest file cannot be read: cut short by a crash when the file "
-            "was "
-            "used again, or damaged");
+            "the beginning of the oldest file cannot be read: what it held is not known");
     j->is_start_told = true;
+}
+
+/* Blocks before this one are lost. It says again up to where the last of them went. */
+static void tell_hole(
+    struct journal *j, const struct ks_chain_place *place, const struct ks_scan_block *block)
+{
+    const struct ks_journal_block_header *header = &block->header;
+    for (uint32_t i = 0; i < header->end_count; i++) {
+        struct ks_journal_end end;
+        ks_journal_end_at(block->head, header, i, &end);
+        struct inspect_shard *shard = ks_u64_map_get(&j->dir->logs, end.log_id);
+        uint64_t last = end.last_sequence - end.is_closed;
+        if (!shard || shard->next_sequence == 0 || last < shard->next_sequence)
+            continue;
+        tell_gap(j, place, shard, shard->next_sequence, last);
+        shard->next_sequence = last + 1;
+    }
+    if (j->dir->is_clean ||
+        (place->lost_ordinals <= header->last_ordinals && header->ends_left_out == 0))
+        return;
+    struct inspect_finding finding = finding_at(place, INSPECT_DAMAGE);
+    inspect_report_add(j->report, &finding,
+        "blocks before this one held %llu records, and it does not tell of all which shards",
+        ULL(place->lost_ordinals));
 }
 
 static enum ks_status visit_block(void *arg, const struct ks_chain_place *place,
@@ -194,6 +214,8 @@ static enum ks_status visit_block(void *arg, const struct ks_chain_place *place,
         file->block_bytes += block->bytes;
     }
     uint64_t told = j->told_lost;
+    if (place->lost_ordinals > 0)
+        tell_hole(j, place, block);
     for (uint32_t i = 0; i < block->header.entry_count; i++) {
         struct ks_journal_entry entry;
         ks_journal_entry_at(block->head, i, &entry);
@@ -234,16 +256,17 @@ static enum ks_status visit_damage(
     return KS_OK;
 }
 
-static enum ks_status visit_missing(void *arg, uint64_t first_lsn, struct ks_error *err)
+static enum ks_status visit_missing(
+    void *arg, uint64_t first_lsn, uint64_t lost_ordinals, struct ks_error *err)
 {
     struct journal *j = arg;
     (void)err;
     struct inspect_finding finding = {.severity = INSPECT_DAMAGE, .where = "journal"};
-    inspect_report_add(j->report, &finding,
-        "blocks %llu to %llu were durable and are in no file: the newest records of some shards "
-        "may "
-        "be missing",
-        ULL(first_lsn), ULL(j->dir->named_lsn));
+    if (first_lsn <= j->dir->named_lsn)
+        inspect_report_add(j->report, &finding,
+            "blocks %llu to %llu were durable and are in no file: the newest %llu records of some "
+            "shards may be missing",
+            ULL(first_lsn), ULL(j->dir->named_lsn), ULL(lost_ordinals));
     return KS_OK;
 }
 
@@ -376,8 +399,8 @@ enum ks_status inspect_journal_read(struct inspect_dir *dir, struct inspect_repo
     struct ks_chain_options options = {.io = dir->io,
         .named_run_id = dir->named_run_id,
         .named_lsn = dir->named_lsn,
-        .was_clean = dir->is_clean,
-        .empty_bytes_max = BLOCK_BYTES_MAX};
+        .named_ordinals = dir->named_ordinals,
+        .was_clean = dir->is_clean};
     memcpy(options.uuid, dir->uuid, sizeof options.uuid);
     for (uint32_t i = 0; i < dir->shard_count; i++)
         dir->shards[i].next_sequence =

@@ -27,11 +27,11 @@ def must_refuse(scratch, data_dir, *texts, flags=()):
 
 def make_newer(header):
     """A journal file's header (storage/FORMAT.md) with the next version and a right checksum; None: there is none yet."""
-    header = bytearray(header[:60])
-    if len(header) < 60 or struct.unpack_from("<I", header, 56)[0] != crc32c(header[:56]):
+    header = bytearray(header[:116])
+    if len(header) < 116 or struct.unpack_from("<I", header, 112)[0] != crc32c(header[:112]):
         return None
     struct.pack_into("<I", header, 8, struct.unpack_from("<I", header, 8)[0] + 1)
-    struct.pack_into("<I", header, 56, crc32c(header[:56]))
+    struct.pack_into("<I", header, 112, crc32c(header[:112]))
     return bytes(header)
 
 

@@ -38,6 +38,16 @@ static void entries_are_bounded(const struct ks_scan_block *block)
     }
 }
 
+static void ends_are_bounded(const struct ks_scan_block *block)
+{
+    for (uint32_t i = 0; i < block->header.end_count; i++) {
+        struct ks_journal_end end;
+        ks_journal_end_at(block->head, &block->header, i, &end);
+        KS_ASSERT(end.log_id > 0 && end.last_sequence > 0);
+    }
+    KS_ASSERT(block->header.last_ordinals <= block->header.ordinals_before);
+}
+
 static void check(struct ks_view input)
 {
     static const struct ks_io_ops ops = {.read = memory_read};
@@ -51,15 +61,17 @@ static void check(struct ks_view input)
         memcpy(uuid, input.data + KS_JOURNAL_FILE_HEADER_BYTES + 24, sizeof uuid);
     struct ks_scan scan;
     ks_scan_init(&scan, uuid);
-    enum ks_status st = ks_scan_file_open(&scan, &file, 64 << 10, NULL);
+    enum ks_status st = ks_scan_file_open(&scan, &file, input.bytes % 2 == 1, NULL);
     KS_ASSERT(st == KS_OK || st == KS_UNSUPPORTED || st == KS_CORRUPT);
     for (uint64_t at = 0; at < file.bytes; at += KS_JOURNAL_BLOCK_ALIGN) {
         enum ks_scan_found found;
         struct ks_scan_block block;
         if (ks_scan_at(&scan, &file, at, &found, &block, NULL) != KS_OK)
             continue;
-        if (found >= KS_SCAN_HEAD)
+        if (found >= KS_SCAN_HEAD) {
             entries_are_bounded(&block);
+            ends_are_bounded(&block);
+        }
         if (found == KS_SCAN_BLOCK)
             KS_ASSERT(block.payload.bytes == block.header.payload_bytes &&
                       at + block.bytes <= file.bytes);
@@ -71,19 +83,21 @@ static void check(struct ks_view input)
  * checks. */
 static void reseal(uint8_t *data, size_t bytes)
 {
+    if (bytes >= 116)
+        ks_store_u32le(data + 112, ks_crc32c(data, 112));
     for (size_t at = 0; at + KS_JOURNAL_BLOCK_HEADER_BYTES <= bytes; at += KS_JOURNAL_BLOCK_ALIGN) {
         struct ks_journal_block_header header;
         struct ks_view rest = ks_view_of(data + at, bytes - at);
         if (ks_journal_head_peek(rest, &header) == KS_CORRUPT)
             continue;
-        uint64_t head_bytes = ks_journal_head_bytes(header.entry_count);
+        uint64_t head_bytes = ks_journal_head_bytes(header.entry_count, header.end_count);
         if (head_bytes + header.payload_bytes > rest.bytes)
             continue;
         ks_store_u32le(
             data + at + 72, ks_journal_payload_crc(
                                 &header, ks_view_of(rest.data + head_bytes, header.payload_bytes)));
         uint32_t crc = ks_crc32c(rest.data, 156);
-        if (header.entry_count > 0)
+        if (head_bytes > KS_JOURNAL_BLOCK_HEADER_BYTES)
             crc = ks_crc32c_extend(crc, rest.data + KS_JOURNAL_BLOCK_HEADER_BYTES,
                 (size_t)(head_bytes - KS_JOURNAL_BLOCK_HEADER_BYTES));
         ks_store_u32le(data + at + 156, crc);

@@ -213,17 +213,24 @@ static void save_journal(void)
             .offset = 100,
             .bytes = 50},
     };
-    struct ks_journal_file_header header = {.uuid = "kstream", .number = 1, .file_bytes = 16384};
+    static const struct ks_journal_end ends[2] = {
+        {.log_id = 1, .last_sequence = 3}, {.log_id = 2, .last_sequence = 9}};
+    struct ks_journal_predecessor predecessor = {.run_id = 1, .lsn = 8, .crc = 7};
+    struct ks_journal_file_header header = {.uuid = "kstream",
+        .number = 1,
+        .file_bytes = 16384,
+        .run_id = 2,
+        .first_lsn = 10,
+        .flags = KS_JOURNAL_FIRST_OF_RUN,
+        .predecessor = predecessor};
     ks_journal_file_header_encode(&header, file);
     struct ks_journal_block_header block = {.uuid = "kstream",
         .run_id = 2,
         .lsn = 10,
         .flags = KS_JOURNAL_FIRST_OF_RUN,
-        .predecessor_run = 1,
-        .predecessor_lsn = 8,
-        .predecessor_crc = 7};
+        .predecessor = predecessor};
     block.payload_crc = ks_journal_payload_crc(&block, ks_view_of(NULL, 0));
-    ks_journal_head_encode(&block, NULL, file + 4096);
+    ks_journal_head_encode(&block, NULL, NULL, file + 4096);
     for (size_t i = 2; i < 4; i++) {
         uint8_t *at = file + i * 4096;
         block = (struct ks_journal_block_header){.uuid = "kstream",
@@ -231,11 +238,14 @@ static void save_journal(void)
             .lsn = 9 + i,
             .durable_lsn = 8 + i,
             .entry_count = 2,
-            .payload_bytes = 150};
-        memset(at + ks_journal_head_bytes(2), (int)i, 150);
-        block.payload_crc =
-            ks_journal_payload_crc(&block, ks_view_of(at + ks_journal_head_bytes(2), 150));
-        ks_journal_head_encode(&block, rows, at);
+            .payload_bytes = 150,
+            .ordinals_before = i == 2 ? 0 : 4,
+            .last_ordinals = i == 2 ? 0 : 4,
+            .end_count = i == 2 ? 0 : 2};
+        uint8_t *payload = at + ks_journal_head_bytes(2, block.end_count);
+        memset(payload, (int)i, 150);
+        block.payload_crc = ks_journal_payload_crc(&block, ks_view_of(payload, 150));
+        ks_journal_head_encode(&block, rows, ends, at);
     }
     save("journal", "whole", file, sizeof file);
     file[3 * 4096 + 300] ^= 1;

@@ -184,6 +184,12 @@ bool sim_send(struct sim_world *world, struct sim_log *log, struct ks_log *targe
         ks_free(put);
         return sim_put_to_closed(world, log, target, st, known != NULL);
     }
+    if (st == KS_OK && known && world->has_flips && !put->append.is_duplicate) {
+        /* What the broker knew of the producer was damaged, and with it this batch: it is new. */
+        known = NULL;
+        put->is_retry = false;
+        put->expected_first = log->next_sequence;
+    }
     if (st != KS_OK) {
         ks_free(put);
         return sim_put_refused(world, st, &err);

@@ -76,6 +76,8 @@ static bool report(const struct sim_totals *t, bool is_full)
     show("torn tails", r->torn_tails, is_full, &all_seen);
     show("damaged blocks", r->damaged_blocks, is_full, &all_seen);
     show("damaged batches", r->damaged_batches, is_full, &all_seen);
+    show("holes told by the next block", r->holes_told, is_full, &all_seen);
+    show("uncertain ends pinned", r->ends_pinned, is_full, &all_seen);
     show("blocks beyond the named LSN", r->blocks_beyond_named, is_full, &all_seen);
     show("entries of deleted logs", r->entries_of_deleted, is_full, &all_seen);
     show("files unlinked", r->files_unlinked, false, &all_seen);

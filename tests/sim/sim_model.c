@@ -37,6 +37,11 @@ struct sim_batch *sim_log_add(struct sim_log *log, const struct sim_batch *batch
     return added;
 }
 
+void sim_log_add_unused(struct sim_log *log, uint64_t ordinals)
+{
+    sim_log_add(log, &(struct sim_batch){.record_count = (uint32_t)ordinals, .state = SIM_FOUND});
+}
+
 struct sim_batch *sim_log_find(struct sim_log *log, uint64_t sequence)
 {
     size_t low = 0;

@@ -18,7 +18,8 @@ enum sim_batch_state {
 };
 
 struct sim_batch {
-    uint64_t uid; /* names its bytes: the records are made from it again to compare */
+    uint64_t uid; /* names its bytes: the records are made from it again to compare. 0: nothing was
+                     sent, recovery has given these ordinals up */
     uint64_t first_sequence;
     uint64_t producer_id; /* 0 = plain */
     uint64_t producer_sequence;
@@ -67,6 +68,8 @@ void sim_log_init(
     struct sim_log *log, uint64_t incarnation, uint32_t shard_index, struct ks_prng *prng);
 void sim_log_fini(struct sim_log *log);
 struct sim_batch *sim_log_add(struct sim_log *log, const struct sim_batch *batch);
+/* Recovery could not know where the log ends, and keeps so many ordinals out of use. */
+void sim_log_add_unused(struct sim_log *log, uint64_t ordinals);
 /* The batch that holds an ordinal; NULL if none. */
 struct sim_batch *sim_log_find(struct sim_log *log, uint64_t sequence);
 /* The highest ordinal that must be there: acknowledged durably, found or shown. */

@@ -1,8 +1,9 @@
 /*
  * Rot: bits that turn over on the disk. Where data is, not in the zeros behind it; half of the time
- * in the journal, and there often in the newest block, whose loss must look like a torn tail. A
- * flipped bit may turn back later, as after a bad read: what recovery has once left out of the log
- * must then stay out.
+ * in the journal, and there often in the heads of its newest blocks: of the very newest one, whose
+ * loss must look like a torn tail unless something says that it was durable, or of several before
+ * it, so that nothing says any more where a log ended. A flipped bit may turn back later, as after
+ * a bad read: what recovery has once left out of the log must then stay out.
  */
 #include "storage/journal_format.h"
 #include "tests/sim/sim_world.h"
@@ -44,29 +45,44 @@ static size_t sim_peek(
     return got;
 }
 
-/* The newest block of the journal, by run and LSN. */
-static bool sim_find_newest_block(struct sim_world *world, struct sim_flip *out)
+struct sim_block {
+    char path[64];
+    uint64_t offset;
+    uint64_t run_id;
+    uint64_t lsn;
+};
+
+#define SIM_NEWEST_MAX 4
+
+/* The newest blocks of the journal, the newest first. */
+static size_t sim_find_newest(struct sim_world *world, struct sim_block newest[SIM_NEWEST_MAX])
 {
     static struct sim_paths paths;
     static uint8_t file[256 << 10];
-    uint64_t run_id = 0;
-    uint64_t lsn = 0;
+    size_t count = 0;
     sim_list(world, "journal", &paths);
     for (size_t i = 0; i < paths.count; i++) {
         size_t bytes = sim_peek(world, paths.names[i], 0, file, sizeof file);
         for (size_t at = KS_JOURNAL_BLOCK_ALIGN; at + KS_JOURNAL_BLOCK_ALIGN <= bytes;
              at += KS_JOURNAL_BLOCK_ALIGN) {
             struct ks_journal_block_header header;
-            if (ks_journal_head_peek(ks_view_of(file + at, bytes - at), &header) != KS_OK ||
-                header.run_id < run_id || (header.run_id == run_id && header.lsn < lsn))
+            struct ks_view rest = ks_view_of(file + at, bytes - at);
+            if (ks_journal_head_peek(rest, &header) != KS_OK ||
+                ks_journal_head_check(rest, &header) != KS_OK)
                 continue;
-            run_id = header.run_id;
-            lsn = header.lsn;
-            snprintf(out->path, sizeof out->path, "%s", paths.names[i]);
-            out->offset = at + ks_prng_below(&world->prng, KS_JOURNAL_BLOCK_HEADER_BYTES);
+            struct sim_block block = {.offset = at, .run_id = header.run_id, .lsn = header.lsn};
+            snprintf(block.path, sizeof block.path, "%s", paths.names[i]);
+            for (size_t k = 0; k <= count && k < SIM_NEWEST_MAX; k++) {
+                if (k < count && newest[k].lsn >= block.lsn)
+                    continue;
+                struct sim_block pushed = newest[k];
+                newest[k] = block;
+                block = pushed;
+            }
+            count = KS_MIN(count + 1, SIM_NEWEST_MAX);
         }
     }
-    return run_id != 0;
+    return count;
 }
 
 /* A place in some file of the folder, at or behind a random one, where there is something. */
@@ -96,50 +112,78 @@ static uint64_t sim_around(const struct sim_flip *flip)
     return flip->offset - flip->offset % sizeof flip->around;
 }
 
-void sim_flip_random_bit(struct sim_world *world)
+static void sim_flip_at(struct sim_world *world, struct sim_flip flip)
 {
-    struct sim_flip flip = {.bit = (unsigned)ks_prng_below(&world->prng, 8)};
-    bool is_found = false;
-    for (int tries = 0; tries < 20 && !is_found; tries++) {
-        char folder[32];
-        snprintf(folder, sizeof folder, "segments/%02x", (unsigned)ks_prng_below(&world->prng, 24));
-        switch (ks_prng_below(&world->prng, 4)) {
-        case 0:
-            is_found = sim_find_newest_block(world, &flip);
-            break;
-        case 1:
-            is_found = sim_find_data(world, "journal", &flip);
-            break;
-        default:
-            is_found = sim_find_data(world, folder, &flip);
-            break;
-        }
-    }
-    if (!is_found)
-        return;
+    flip.bit = (unsigned)ks_prng_below(&world->prng, 8);
     ks_io_sim_flip_bit(world->disk, flip.path, flip.offset, flip.bit);
     flip.around_bytes =
         sim_peek(world, flip.path, sim_around(&flip), flip.around, sizeof flip.around);
-    world->flip = flip;
+    world->flips[world->flip_count++] = flip;
     world->has_flips = true;
     world->totals->bit_flips++;
     if (world->is_verbose)
         printf("    flipped bit %u of %s at %" PRIu64 "\n", flip.bit, flip.path, flip.offset);
 }
 
-void sim_heal_bit(struct sim_world *world)
+/* The heads of one to three of the newest blocks that lie one behind the other. */
+static bool sim_flip_newest(struct sim_world *world, bool is_newest_named)
+{
+    struct sim_block newest[SIM_NEWEST_MAX];
+    size_t count = sim_find_newest(world, newest);
+    if (count == 0)
+        return false;
+    size_t flips = 1 + ks_prng_below(&world->prng, SIM_FLIPS_MAX);
+    size_t first = ks_prng_below(&world->prng, 2);
+    /* Nobody can tell several blocks that are lost at the end from some that were never written. */
+    if (first == 0 && !is_newest_named)
+        flips = 1;
+    for (size_t i = first; i < first + flips && i < count; i++) {
+        struct sim_flip flip = {.offset = newest[i].offset + ks_prng_below(&world->prng,
+                                                                 KS_JOURNAL_BLOCK_HEADER_BYTES)};
+        snprintf(flip.path, sizeof flip.path, "%s", newest[i].path);
+        sim_flip_at(world, flip);
+    }
+    return true;
+}
+
+void sim_flip_bits(struct sim_world *world, bool is_newest_named)
+{
+    bool is_done = false;
+    world->flip_count = 0;
+    for (int tries = 0; tries < 20 && !is_done; tries++) {
+        struct sim_flip flip = {.offset = 0};
+        char folder[32];
+        uint64_t kind = ks_prng_below(&world->prng, 4);
+        snprintf(folder, sizeof folder, "segments/%02x", (unsigned)ks_prng_below(&world->prng, 24));
+        if (kind == 0) {
+            is_done = sim_flip_newest(world, is_newest_named);
+        } else if (sim_find_data(world, kind == 1 ? "journal" : folder, &flip)) {
+            sim_flip_at(world, flip);
+            is_done = true;
+        }
+    }
+}
+
+static void sim_heal_bit(struct sim_world *world, const struct sim_flip *flip)
 {
     uint8_t there[64];
-    if (!world->flip.path[0] || !ks_prng_chance(&world->prng, 1, 2))
+    size_t bytes = sim_peek(world, flip->path, sim_around(flip), there, sizeof there);
+    if (bytes != flip->around_bytes || memcmp(there, flip->around, bytes) != 0)
         return;
-    struct sim_flip flip = world->flip;
-    world->flip.path[0] = '\0';
-    size_t bytes = sim_peek(world, flip.path, sim_around(&flip), there, sizeof there);
-    if (bytes != flip.around_bytes || memcmp(there, flip.around, bytes) != 0)
-        return;
-    ks_io_sim_flip_bit(world->disk, flip.path, flip.offset, flip.bit);
+    ks_io_sim_flip_bit(world->disk, flip->path, flip->offset, flip->bit);
     world->totals->bits_healed++;
     if (world->is_verbose)
-        printf(
-            "    flipped it back: bit %u of %s at %" PRIu64 "\n", flip.bit, flip.path, flip.offset);
+        printf("    flipped it back: bit %u of %s at %" PRIu64 "\n", flip->bit, flip->path,
+            flip->offset);
+}
+
+void sim_heal_bits(struct sim_world *world)
+{
+    if (world->flip_count == 0 || !ks_prng_chance(&world->prng, 1, 2))
+        return;
+    for (size_t i = 0; i < world->flip_count; i++) {
+        if (ks_prng_chance(&world->prng, 2, 3))
+            sim_heal_bit(world, &world->flips[i]);
+    }
+    world->flip_count = 0;
 }

@@ -122,8 +122,10 @@ struct sim_watch {
     bool is_armed; /* until its mail is delivered, or it is taken back */
 };
 
+#define SIM_FLIPS_MAX 3
+
 struct sim_flip {
-    char path[64]; /* "" = none */
+    char path[64];
     uint64_t offset;
     unsigned bit;
     uint8_t around[64]; /* what lay there after the flip: a place that was written since is not
@@ -154,12 +156,11 @@ struct sim_world {
     struct sim_watch watches[SIM_WATCHES];
     uint64_t next_uid;
     uint64_t next_name;
-    bool is_poisoned;      /* the engine said so */
-    bool is_end_uncertain; /* recovery said that newest records may be missing (a table of the
-                              journal was damaged) */
+    bool is_poisoned; /* the engine said so */
     bool is_killed_by_index;
-    struct sim_flip flip; /* the last one */
-    bool has_flips;       /* bits were flipped in this world: damage may be reported */
+    struct sim_flip flips[SIM_FLIPS_MAX]; /* those that may turn back */
+    size_t flip_count;
+    bool has_flips; /* bits were flipped in this world: damage may be reported */
     struct sim_totals *totals;
 };
 
@@ -212,8 +213,10 @@ bool sim_check_watches(struct sim_world *world);
 void sim_forget_watches(struct sim_world *world);
 
 /* sim_rot.c: bits that turn over while the power is off, and back again. */
-void sim_flip_random_bit(struct sim_world *world);
-void sim_heal_bit(struct sim_world *world);
+/* is_newest_named: the journal's newest block is known to have been durable, so it may go as well.
+ */
+void sim_flip_bits(struct sim_world *world, bool is_newest_named);
+void sim_heal_bits(struct sim_world *world);
 
 /* sim_check.c: the whole content against the model, after recovery. */
 bool sim_check_all(struct sim_world *world);

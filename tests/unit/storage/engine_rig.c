@@ -167,6 +167,15 @@ void rig_create_stream(struct rig *rig, const char *name)
     ks_stream_unref(admin.admin.stream);
 }
 
+void rig_delete_stream(struct rig *rig, const char *name)
+{
+    struct rig_admin admin = {.admin = {.mail = {.deliver = admin_deliver}, .home = &rig->mailbox}};
+    ck_assert_int_eq(ks_stream_delete(rig->engine, name, &admin.admin, &rig->error), KS_OK);
+    rig_run(rig);
+    ck_assert(admin.is_delivered);
+    ck_assert_int_eq(admin.admin.status, KS_OK);
+}
+
 struct ks_log *rig_log(struct rig *rig, const char *name)
 {
     struct ks_stream *stream;

@@ -47,6 +47,8 @@ unsigned rig_saw(const struct rig *rig, const char *event);
 
 /* A stream of one shard, ACTIVE. */
 void rig_create_stream(struct rig *rig, const char *name);
+/* And deleted again, durably. */
+void rig_delete_stream(struct rig *rig, const char *name);
 /* Its log; borrowed, for as long as the engine lives. */
 struct ks_log *rig_log(struct rig *rig, const char *name);
 
