@@ -10,6 +10,19 @@ static _Thread_local uint64_t alloc_count;
 static _Thread_local uint64_t alloc_fail_at; /* 0: never */
 static _Thread_local bool alloc_fail_sticky;
 
+/* malloc(3) and its kin, or what the program brings. Set once, before there are threads. */
+static void *(*alloc_allocate)(size_t bytes) = malloc;
+static void *(*alloc_resize)(void *block, size_t bytes) = realloc;
+static void (*alloc_release)(void *block) = free;
+
+void ks_alloc_use(void *(*allocate)(size_t bytes), void *(*resize)(void *block, size_t bytes),
+    void (*release)(void *block))
+{
+    alloc_allocate = allocate;
+    alloc_resize = resize;
+    alloc_release = release;
+}
+
 static bool alloc_is_refused(void)
 {
     alloc_count++;
@@ -21,7 +34,7 @@ static bool alloc_is_refused(void)
 void *ks_malloc(size_t bytes)
 {
     KS_ASSERT(bytes > 0);
-    return alloc_is_refused() ? NULL : malloc(bytes);
+    return alloc_is_refused() ? NULL : alloc_allocate(bytes);
 }
 
 void *ks_zalloc(size_t bytes)
@@ -36,13 +49,18 @@ void *ks_calloc(size_t count, size_t bytes)
     /* calloc checks this too, but under a sanitizer it aborts instead of failing. */
     if (alloc_is_refused() || count > PTRDIFF_MAX / bytes)
         return NULL;
-    return calloc(count, bytes);
+    if (alloc_allocate == malloc)
+        return calloc(count, bytes);
+    void *block = alloc_allocate(count * bytes);
+    if (block)
+        memset(block, 0, count * bytes);
+    return block;
 }
 
 void *ks_realloc(void *old, size_t bytes)
 {
     KS_ASSERT(bytes > 0);
-    return alloc_is_refused() ? NULL : realloc(old, bytes);
+    return alloc_is_refused() ? NULL : alloc_resize(old, bytes);
 }
 
 void *ks_aligned_alloc(size_t alignment, size_t bytes)
@@ -50,6 +68,7 @@ void *ks_aligned_alloc(size_t alignment, size_t bytes)
     KS_ASSERT(alignment >= sizeof(void *));
     KS_ASSERT((alignment & (alignment - 1)) == 0);
     KS_ASSERT(bytes > 0);
+    KS_ASSERT(alloc_release == free); /* a program's own allocator knows no alignment */
     void *block = NULL;
     if (alloc_is_refused() || posix_memalign(&block, alignment, bytes) != 0)
         return NULL;
@@ -71,7 +90,7 @@ void *ks_memdup(const void *data, size_t bytes)
 
 void ks_free(void *block)
 {
-    free(block);
+    alloc_release(block);
 }
 
 void ks_alloc_trim(void)

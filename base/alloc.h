@@ -12,7 +12,7 @@ void *ks_zalloc(size_t bytes) KS_MUST_USE;
 void *ks_calloc(size_t count, size_t bytes) KS_MUST_USE;
 /* On failure the old block stays valid. */
 void *ks_realloc(void *old, size_t bytes) KS_MUST_USE;
-/* alignment: a power of two, at least sizeof(void *). Freed by ks_free. */
+/* alignment: a power of two, at least sizeof(void *). Freed by ks_free. Not after ks_alloc_use. */
 void *ks_aligned_alloc(size_t alignment, size_t bytes) KS_MUST_USE;
 char *ks_strdup(const char *text) KS_MUST_USE;
 void *ks_memdup(const void *data, size_t bytes) KS_MUST_USE;
@@ -27,6 +27,11 @@ static inline void ks_freep(void *pointer_to_pointer)
 /* Gives free memory inside the heap back to the kernel; other threads' allocations wait meanwhile.
  */
 void ks_alloc_trim(void);
+
+/* Other functions than malloc, realloc and free from now on: before the first allocation, and
+ * before there are threads. */
+void ks_alloc_use(void *(*allocate)(size_t bytes), void *(*resize)(void *block, size_t bytes),
+    void (*release)(void *block));
 
 /* Tests only: the n-th allocation from now (1 = the next) of this thread fails, and all later ones
  * if sticky; 0 = off. */

@@ -38,9 +38,8 @@ struct ks_md5 {
     unsigned lanes;
     unsigned filled; /* lanes that hold a key */
     ks_u128 *out[LANES_MAX];
-    /* Zero but for the keys in it. */
-    _Alignas(64) uint32_t words[BLOCK_WORDS * LANES_MAX];
-    _Alignas(64) uint32_t digests[4 * LANES_MAX];
+    uint32_t words[BLOCK_WORDS * LANES_MAX]; /* zero but for the keys in it */
+    uint32_t digests[4 * LANES_MAX];
 };
 
 bool ks_md5_use_lanes(struct ks_md5 *md5, unsigned lanes)
@@ -62,10 +61,9 @@ bool ks_md5_use_lanes(struct ks_md5 *md5, unsigned lanes)
 
 enum ks_status ks_md5_create(struct ks_md5 **out_md5, struct ks_error *err)
 {
-    KS_CLEANUP(ks_md5_destroyp) struct ks_md5 *md5 = ks_aligned_alloc(64, sizeof *md5);
+    KS_CLEANUP(ks_md5_destroyp) struct ks_md5 *md5 = ks_zalloc(sizeof *md5);
     if (!md5)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot set up MD5");
-    memset(md5, 0, sizeof *md5);
     for (unsigned lanes = LANES_MAX; !md5->lanes_run; lanes /= 2)
         KS_IGNORE(ks_md5_use_lanes(md5, lanes), "4 lanes run everywhere");
     /* MD5 only places keys here, it protects nothing: a host in FIPS mode may still use it. */

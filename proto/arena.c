@@ -51,6 +51,7 @@ void ks_arena_reset(struct ks_arena *arena)
             ks_free(chunk);
     }
     arena->chunks = kept;
+    arena->was_refused = false;
     arena->bytes_held = 0;
     if (kept) {
         kept->next = NULL;
@@ -81,13 +82,17 @@ static bool arena_grow(struct ks_arena *arena, size_t bytes)
 
 void *ks_arena_alloc(struct ks_arena *arena, size_t bytes)
 {
-    if (bytes > arena->bytes_max)
+    if (bytes > arena->bytes_max) {
+        arena->was_refused = true;
         return NULL;
+    }
     size_t rounded = (size_t)ks_round_up(KS_MAX(bytes, (size_t)1), _Alignof(max_align_t));
     struct ks_arena_chunk *chunk = arena->chunks;
     if (!chunk || chunk->capacity - chunk->used < rounded) {
-        if (!arena_grow(arena, rounded))
+        if (!arena_grow(arena, rounded)) {
+            arena->was_refused = true;
             return NULL;
+        }
         chunk = arena->chunks;
     }
     void *block = chunk->bytes + chunk->used;

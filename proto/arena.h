@@ -17,6 +17,7 @@ struct ks_arena {
     struct ks_arena_chunk *chunks; /* the newest first */
     size_t bytes_held;             /* of all chunks */
     size_t bytes_max;
+    bool was_refused; /* an allocation, for memory or the ceiling, since init or reset */
 };
 
 /* Holds no memory until the first allocation. The arena must not move while in use. */
@@ -31,8 +32,8 @@ char *ks_arena_strdup(struct ks_arena *arena, const char *text) KS_MUST_USE;
 /* A zero-terminated copy. */
 char *ks_arena_text(struct ks_arena *arena, struct ks_view text) KS_MUST_USE;
 
-/* NULL: malformed, a required member is missing, out of memory or over the ceiling. Dropped by the
- * arena's reset. */
+/* NULL: malformed, a required member is missing, out of memory or over the ceiling (was_refused
+ * tells). Dropped by the arena's reset. */
 ProtobufCMessage *ks_arena_unpack(struct ks_arena *arena,
     const ProtobufCMessageDescriptor *descriptor, struct ks_view packed) KS_MUST_USE;
 
