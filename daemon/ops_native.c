@@ -91,6 +91,35 @@ void ks_op_describe_routing(struct ks_call *call, const ProtobufCMessage *messag
         ks_call_fail_memory(call);
 }
 
+static Kstream__ProducerShard *resume_shard(
+    struct ks_arena *arena, const struct ks_shard *shard, const struct ks_producer_state *state)
+{
+    Kstream__ProducerShard *message = ks_arena_alloc(arena, sizeof(*message));
+    uint8_t *keys = ks_arena_alloc(arena, 32);
+    if (!message || !keys)
+        return NULL;
+    kstream__producer_shard__init(message);
+    struct ks_log_bounds bounds;
+    ks_log_bounds(shard->log, &bounds);
+    message->has_is_pending = true;
+    message->is_pending = state->first_sequence + state->record_count - 1 > bounds.last_sequence;
+    ks_u128_store_be(keys, shard->hash_first);
+    ks_u128_store_be(keys + 16, shard->hash_last);
+    message->shard_index = shard->index;
+    message->last_producer_sequence = state->sequence;
+    message->body_crc = state->body_crc;
+    message->record_count = state->record_count;
+    message->first_sequence = state->first_sequence;
+    message->is_closed = !shard->is_open;
+    message->has_created_unix_s = true;
+    message->created_unix_s = shard->created_s;
+    message->has_first_hash_key = true;
+    message->first_hash_key = (ProtobufCBinaryData){.len = 16, .data = keys};
+    message->has_last_hash_key = true;
+    message->last_hash_key = (ProtobufCBinaryData){.len = 16, .data = keys + 16};
+    return message;
+}
+
 static bool resume_fill(struct ks_call *call, const struct ks_stream *stream, uint64_t producer_id,
     Kstream__ResumeProducerResponse *response)
 {
@@ -102,16 +131,9 @@ static bool resume_fill(struct ks_call *call, const struct ks_stream *stream, ui
         struct ks_producer_state state;
         if (ks_log_producer_state(stream->shards[i].log, producer_id, &state, NULL))
             continue; /* this shard does not know it */
-        Kstream__ProducerShard *shard = ks_arena_alloc(&call->arena, sizeof(*shard));
+        Kstream__ProducerShard *shard = resume_shard(&call->arena, &stream->shards[i], &state);
         if (!shard)
             return false;
-        kstream__producer_shard__init(shard);
-        shard->shard_index = stream->shards[i].index;
-        shard->last_producer_sequence = state.sequence;
-        shard->body_crc = state.body_crc;
-        shard->record_count = state.record_count;
-        shard->first_sequence = state.first_sequence;
-        shard->is_closed = !stream->shards[i].is_open;
         response->shards[response->n_shards++] = shard;
     }
     return true;
