@@ -220,7 +220,7 @@ static enum ks_status batch_add_child(
     const Kstream__ChildShard *from =
         (const void *)ks_arena_unpack(&batch->arena, &kstream__child_shard__descriptor, packed);
     if (!from)
-        return ks_fail(err, KS_PROTOCOL, 0, "a malformed child shard in the answer");
+        return client_unpack_failed(&batch->arena, "a child shard in the answer", err);
     struct kstream_child_shard *children =
         ks_realloc(batch->children, (batch->child_count + 1) * sizeof *children);
     if (!children)
@@ -342,13 +342,20 @@ static void sequence_text(const struct kstream_batch *batch, uint64_t ordinal,
     ks_sequence_to_text(&number, text);
 }
 
+/* The sequence number of the last ordinal of an entry. */
+static void entry_end_text(
+    const struct kstream_batch *batch, size_t index, char text[KSTREAM_SEQUENCE_BYTES])
+{
+    const struct kstream_record *entry = &batch->records[index];
+    uint64_t more = entry->lost_records > 0 ? entry->lost_records - 1 : 0;
+    sequence_text(batch, entry->ordinal + more, entry->arrival_unix_ms, text);
+}
+
 void client_batch_last_sequence_number(
     const struct kstream_batch *batch, char text[KSTREAM_SEQUENCE_BYTES])
 {
     KS_ASSERT(batch->count > 0);
-    const struct kstream_record *last = &batch->records[batch->count - 1];
-    uint64_t more = last->lost_records > 0 ? last->lost_records - 1 : 0;
-    sequence_text(batch, last->ordinal + more, last->arrival_unix_ms, text);
+    entry_end_text(batch, batch->count - 1, text);
 }
 
 size_t kstream_batch_count(const struct kstream_batch *batch)
@@ -368,6 +375,16 @@ void kstream_batch_sequence_number(
     if (index < batch->count)
         sequence_text(
             batch, batch->records[index].ordinal, batch->records[index].arrival_unix_ms, text);
+}
+
+struct kstream_position kstream_batch_position(const struct kstream_batch *batch, size_t index)
+{
+    struct kstream_position position = kstream_from_trim_horizon();
+    if (index >= batch->count)
+        return position;
+    position.type = KSTREAM_AFTER_SEQUENCE_NUMBER;
+    entry_end_text(batch, index, position.sequence_number);
+    return position;
 }
 
 uint64_t kstream_batch_lost_records(const struct kstream_batch *batch)

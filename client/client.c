@@ -2,7 +2,146 @@
 
 #include "base/alloc.h"
 
+#include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
+
+/* ---- the client and its workers ---- */
+
+bool client_is_ours(const struct kstream_client *client)
+{
+    return client->pid == getpid();
+}
+
+void client_ref(struct kstream_client *client)
+{
+    client->references++;
+}
+
+void client_unref(struct kstream_client *client)
+{
+    KS_ASSERT(client->references > 0);
+    if (--client->references > 0)
+        return;
+    if (client_is_ours(client))
+        client_conn_fini(&client->conn);
+    else
+        client_conn_abandon(&client->conn);
+    client_watch_fini(&client->watch);
+    ks_free(client);
+}
+
+void client_add_worker(struct kstream_client *client, struct client_worker *worker)
+{
+    client_ref(client);
+    ks_list_push(&client->workers, &worker->node);
+}
+
+void client_remove_worker(struct kstream_client *client, struct client_worker *worker)
+{
+    ks_list_remove(&worker->node);
+    client_unref(client);
+}
+
+void client_arm(struct kstream_client *client, uint64_t timer_ns)
+{
+    client_watch_timer(&client->watch, timer_ns);
+}
+
+enum ks_status client_conn_of(
+    struct kstream_client *client, struct client_conn *conn, struct ks_error *err)
+{
+    struct client_conn_options options = {.endpoint = client->endpoint.text,
+        .addresses = &client->addresses,
+        .watch = &client->watch,
+        .connect_timeout_ms = client->connect_timeout_ms,
+        .log = client->log,
+        .log_arg = client->log_arg};
+    return client_conn_init(conn, &options, err);
+}
+
+void client_log(
+    const struct kstream_client *client, enum kstream_log_level level, const char *format, ...)
+{
+    if (!client->log)
+        return;
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    KS_IGNORE(vsnprintf(text, sizeof text, format, args), "a long line is cut");
+    va_end(args);
+    client->log(level, text, client->log_arg);
+}
+
+/* The worker that has not had this turn yet. The list may have changed since the one before: a
+ * callback may close what it likes. */
+static struct client_worker *next_worker(const struct kstream_client *client)
+{
+    KS_LIST_FOR_EACH(node, &client->workers)
+    {
+        struct client_worker *worker = KS_CONTAINER_OF(node, struct client_worker, node);
+        if (worker->turn != client->turn)
+            return worker;
+    }
+    return NULL;
+}
+
+static uint64_t client_timer_ns(const struct kstream_client *client)
+{
+    /* A closed connection waits for a reader or a call that wants it. */
+    uint64_t timer_ns = client->conn.state == CLIENT_CONN_CLOSED
+                            ? CLIENT_DEADLINE_NONE
+                            : client_conn_timer_ns(&client->conn);
+    KS_LIST_FOR_EACH(node, &client->workers)
+    {
+        struct client_worker *worker = KS_CONTAINER_OF(node, struct client_worker, node);
+        timer_ns = ks_min_u64(timer_ns, worker->timer_ns(worker));
+    }
+    return timer_ns;
+}
+
+size_t kstream_process(struct kstream_client *client)
+{
+    size_t happened = 0;
+    client_ref(client); /* a callback may close it */
+    client_watch_turn(&client->watch);
+    client_conn_process(&client->conn);
+    client->turn++;
+    for (struct client_worker *worker; (worker = next_worker(client));) {
+        worker->turn = client->turn;
+        happened += worker->run(worker);
+    }
+    client_conn_process(&client->conn); /* what the readers ask for leaves now */
+    client_arm(client, client_timer_ns(client));
+    client_unref(client);
+    return happened;
+}
+
+int kstream_fd(struct kstream_client *client, struct kstream_error *err)
+{
+    struct ks_error inner = KS_ERROR_INIT;
+    enum ks_status st = client_watch_start(&client->watch, &inner);
+    if (st) {
+        KS_IGNORE(client_result(st, &inner, 0, err), "the result is -1");
+        return -1;
+    }
+    /* Every connection enters the set with its next turn, which comes at once. */
+    client_arm(client, 0);
+    return client->watch.epoll_fd;
+}
+
+short kstream_events(const struct kstream_client *client KS_UNUSED)
+{
+    return POLLIN;
+}
+
+int kstream_timeout_ms(const struct kstream_client *client)
+{
+    return client_poll_ms(client_timer_ns(client));
+}
+
+/* ---- one blocking exchange ---- */
 
 /* A call as the blocking exchange waits for it. */
 struct waiting_call {
@@ -31,6 +170,14 @@ uint64_t client_call_deadline_ns(const struct kstream_client *client, uint32_t t
     return client_deadline_ns(timeout_ms == 0 ? client->request_timeout_ms : timeout_ms);
 }
 
+enum ks_status client_unpack_failed(
+    const struct ks_arena *arena, const char *what, struct ks_error *err)
+{
+    return arena->was_refused
+               ? ks_fail(err, KS_NO_MEMORY, 0, "no memory here for an answer of the broker")
+               : ks_fail(err, KS_PROTOCOL, 0, "%s is malformed", what);
+}
+
 struct client_broker_error client_read_error_message(
     const Kstream__Error *error, struct ks_error *err)
 {
@@ -51,7 +198,7 @@ struct client_broker_error client_read_error(
     ProtobufCMessage *unpacked = ks_arena_unpack(arena, &kstream__error__descriptor, message);
     if (!unpacked)
         return (struct client_broker_error){
-            .status = ks_fail(err, KS_PROTOCOL, 0, "the broker answered a malformed error")};
+            .status = client_unpack_failed(arena, "an error of the broker", err)};
     return client_read_error_message((const Kstream__Error *)(const void *)unpacked, err);
 }
 
@@ -60,8 +207,11 @@ static enum ks_status exchange_once(struct kstream_client *client,
     const struct client_exchange *exchange, struct client_answer *out_answer, bool *out_is_lost,
     struct ks_error *err)
 {
-    struct waiting_call waiting = {.call = {.on_done = waiting_call_done}};
+    struct waiting_call waiting = {
+        .call = {.on_done = waiting_call_done, .answer_by_ns = CLIENT_DEADLINE_NONE}};
     *out_is_lost = false;
+    if (client->is_closed)
+        return ks_fail(err, KS_INVALID, 0, "the client is closed");
     uint64_t connect_deadline_ns =
         ks_min_u64(exchange->deadline_ns, client_deadline_ns(client->connect_timeout_ms));
     enum ks_status st = client_conn_ensure(&client->conn, connect_deadline_ns, err);
@@ -126,7 +276,7 @@ enum ks_status client_call(struct kstream_client *client, const struct client_ex
     ProtobufCMessage *message = ks_arena_unpack(
         arena, ks_operation_by_number((uint32_t)exchange->op)->response, answer.response.message);
     if (!message)
-        return ks_fail(err, KS_PROTOCOL, 0, "the broker answered a malformed message");
+        return client_unpack_failed(arena, "the broker's answer", err);
     *out_message = message;
     return KS_OK;
 }
@@ -163,14 +313,26 @@ static enum ks_status client_ping(struct kstream_client *client, uint64_t deadli
 static enum ks_status client_open(const struct kstream_config *config, uint32_t timeout_ms,
     struct kstream_client **out_client, uint64_t *request_id, struct ks_error *err)
 {
-    KS_CLEANUP(kstream_closep) struct kstream_client *client = ks_zalloc(sizeof *client);
-    if (!client)
+    struct client_addresses addresses;
+    enum ks_status st = client_addresses_find(&config->endpoint, &addresses, err);
+    if (st)
+        return st;
+    struct kstream_client *fresh = ks_zalloc(sizeof *fresh);
+    if (!fresh)
         return ks_fail(err, KS_NO_MEMORY, 0, "no memory for a client");
-    client->endpoint = config->endpoint;
-    client->connect_timeout_ms = config->connect_timeout_ms;
-    client->request_timeout_ms = config->request_timeout_ms;
-    enum ks_status st = client_conn_init(&client->conn, &config->endpoint, err);
-    if (st == KS_OK)
+    fresh->endpoint = config->endpoint;
+    fresh->addresses = addresses;
+    fresh->connect_timeout_ms = config->connect_timeout_ms;
+    fresh->request_timeout_ms = config->request_timeout_ms;
+    fresh->log = config->log;
+    fresh->log_arg = config->log_arg;
+    fresh->references = 1;
+    fresh->pid = getpid();
+    ks_list_init(&fresh->workers);
+    client_watch_init(&fresh->watch);
+    st = client_conn_of(fresh, &fresh->conn, err);
+    KS_CLEANUP(kstream_closep) struct kstream_client *client = fresh;
+    if (st == KS_OK && timeout_ms > 0)
         st = client_ping(client, client_deadline_ns(timeout_ms), NULL, err);
     *request_id = client->last_request_id;
     if (st == KS_OK)
@@ -194,10 +356,13 @@ enum kstream_status kstream_connect(struct kstream_config *config, uint32_t time
 
 void kstream_close(struct kstream_client *client)
 {
-    if (!client)
+    if (!client || client->is_closed)
         return;
-    client_conn_fini(&client->conn);
-    ks_free(client);
+    client->is_closed = true;
+    client->conn.is_ending = true;
+    if (client_is_ours(client))
+        client_conn_close(&client->conn, KS_UNAVAILABLE, "the client is closed");
+    client_unref(client);
 }
 
 enum kstream_status kstream_ping(struct kstream_client *client, uint32_t timeout_ms,

@@ -1,4 +1,7 @@
-/* The client behind every blocking call: one connection, one request at a time, its deadline. */
+/*
+ * The client: the connection of every blocking call and of the readers, and what kstream_process
+ * drives. Producers and readers hold a reference, so the order in which all are closed is free.
+ */
 #ifndef KS_CLIENT_CLIENT_H
 #define KS_CLIENT_CLIENT_H
 
@@ -7,20 +10,57 @@
 #include "proto/api.pb-c.h"
 #include "proto/arena.h"
 
+#include <sys/types.h>
+
 /* What one answer may take when unpacked: a frame is at most 16 MiB. */
 #define CLIENT_ANSWER_BYTES_MAX (64u << 20)
 
+/* A producer or a reader, as kstream_process sees it. */
+struct client_worker {
+    struct ks_list node; /* client->workers */
+    uint64_t turn;       /* the last turn of client->turn that it had */
+    /* Does what is possible without waiting; returns how many records were answered, or batches
+     * became ready. */
+    size_t (*run)(struct client_worker *worker);
+    /* When run has something to do, the sockets apart. */
+    uint64_t (*timer_ns)(const struct client_worker *worker);
+};
+
 struct kstream_client {
     struct client_conn conn; /* of the blocking calls and the readers */
+    struct client_watch watch;
     struct client_endpoint endpoint;
+    struct client_addresses addresses;
     uint32_t connect_timeout_ms;
     uint32_t request_timeout_ms;
-    uint64_t last_request_id;         /* for struct kstream_error */
-    uint32_t reader_turn;             /* the reader that is looked at first */
-    uint64_t reconnect_not_before_ns; /* for the readers; a blocking call tries at once */
+    kstream_log_fn log;
+    void *log_arg;
+    uint32_t references; /* its own and one of each worker */
+    bool is_closed;
+    pid_t pid; /* of the process it belongs to */
+    struct ks_list workers;
+    uint64_t turn;
+    uint32_t reader_turn;     /* the reader that is looked at first */
+    uint64_t last_request_id; /* for struct kstream_error */
 };
 
 KS_DEFINE_CLEANUP(struct kstream_client, kstream_close)
+
+void client_ref(struct kstream_client *client);
+void client_unref(struct kstream_client *client);
+/* A worker begins, which holds a reference; ends. */
+void client_add_worker(struct kstream_client *client, struct client_worker *worker);
+void client_remove_worker(struct kstream_client *client, struct client_worker *worker);
+/* After anything that may have set a timer: the descriptor of kstream_fd learns of it. */
+void client_arm(struct kstream_client *client, uint64_t timer_ns);
+/* False in the child of a fork: what the parent opened is only freed there. */
+bool client_is_ours(const struct kstream_client *client);
+/* Another connection of this client. Errors: KS_NO_MEMORY, KS_INTERNAL. */
+enum ks_status client_conn_of(
+    struct kstream_client *client, struct client_conn *conn, struct ks_error *err) KS_MUST_USE;
+/* To the log of the config, if there is one. */
+void client_log(const struct kstream_client *client, enum kstream_log_level level,
+    const char *format, ...) KS_PRINTF(3, 4);
 
 /* One blocking exchange. */
 struct client_exchange {
@@ -52,6 +92,10 @@ enum ks_status client_exchange(struct kstream_client *client,
 /* The same with the answer unpacked into arena, which need not outlive the call otherwise. */
 enum ks_status client_call(struct kstream_client *client, const struct client_exchange *exchange,
     struct ks_arena *arena, ProtobufCMessage **out_message, struct ks_error *err) KS_MUST_USE;
+
+/* Why a message could not be unpacked: KS_NO_MEMORY, or KS_PROTOCOL and what was malformed. */
+enum ks_status client_unpack_failed(
+    const struct ks_arena *arena, const char *what, struct ks_error *err) KS_MUST_USE;
 
 /* What an Error of the broker says; its text and status go to err. */
 struct client_broker_error {

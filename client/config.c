@@ -101,6 +101,17 @@ struct kstream_config *kstream_config_new(void)
     return config;
 }
 
+void kstream_set_allocator(const struct kstream_allocator *allocator)
+{
+    ks_alloc_use(allocator->allocate, allocator->resize, allocator->release);
+}
+
+void kstream_config_set_log(struct kstream_config *config, kstream_log_fn log, void *arg)
+{
+    config->log = log;
+    config->log_arg = arg;
+}
+
 void kstream_config_free(struct kstream_config *config)
 {
     ks_free(config);

@@ -24,6 +24,8 @@ struct kstream_config {
     struct client_endpoint endpoint;
     uint32_t connect_timeout_ms;
     uint32_t request_timeout_ms;
+    kstream_log_fn log;
+    void *log_arg;
 };
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "client/conn_priv.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -11,10 +12,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define IN_BYTES (64u << 10)      /* small frames are cut out of it, large ones read directly */
 #define OUT_BYTES_MAX (64u << 20) /* requests waiting for the socket, four of the largest */
-#define OUT_COMPACT_BYTES (1u << 20)
-#define READS_PER_TURN 16
+#define BACKOFF_MS_FIRST 10u
+#define BACKOFF_MS_MAX 1000u
+#define SLOTS_FIRST 64u
+
+/* ---- time ---- */
 
 uint64_t client_now_ns(void)
 {
@@ -36,22 +39,60 @@ int client_poll_ms(uint64_t deadline_ns)
     return (int)ks_min_u64(left_ms, 3600000);
 }
 
-enum ks_status client_conn_init(
-    struct client_conn *conn, const struct client_endpoint *endpoint, struct ks_error *err)
+uint64_t client_backoff_ns(struct ks_prng *jitter, uint32_t *backoff_ms)
 {
-    *conn = (struct client_conn){.endpoint = *endpoint, .fd = -1, .next_request_id = 1};
+    *backoff_ms = *backoff_ms ? KS_MIN(*backoff_ms * 2, BACKOFF_MS_MAX) : BACKOFF_MS_FIRST;
+    uint64_t half_ns = (uint64_t)*backoff_ms * 500000u;
+    return client_now_ns() + half_ns + ks_prng_below(jitter, half_ns);
+}
+
+/* ---- life ---- */
+
+enum ks_status client_conn_init(
+    struct client_conn *conn, const struct client_conn_options *options, struct ks_error *err)
+{
+    *conn = (struct client_conn){.options = *options,
+        .addresses = *options->addresses,
+        .fd = -1,
+        .next_request_id = 1,
+        .answer_by_ns = CLIENT_DEADLINE_NONE};
     ks_list_init(&conn->calls);
     ks_buf_init(&conn->out, OUT_BYTES_MAX);
-    conn->in = ks_malloc(IN_BYTES);
+    uint64_t seed = 0;
+    enum ks_status st = ks_random_bytes(&seed, sizeof seed, err);
+    if (st)
+        return st;
+    ks_prng_seed(&conn->jitter, seed);
+    conn->in = ks_malloc(CLIENT_CONN_IN_BYTES);
     return conn->in ? KS_OK : ks_fail(err, KS_NO_MEMORY, 0, "no memory for a connection");
+}
+
+static void conn_free(struct client_conn *conn)
+{
+    ks_buf_fini(&conn->out);
+    ks_free(conn->pieces);
+    conn->pieces = NULL;
+    ks_free(conn->slots);
+    conn->slots = NULL;
+    ks_free(conn->in);
+    conn->in = NULL;
 }
 
 void client_conn_fini(struct client_conn *conn)
 {
+    conn->is_ending = true;
     client_conn_close(conn, KS_UNAVAILABLE, "the client is closed");
-    ks_buf_fini(&conn->out);
-    ks_free(conn->in);
-    conn->in = NULL;
+    conn_free(conn);
+}
+
+void client_conn_abandon(struct client_conn *conn)
+{
+    /* The descriptor is this process's copy: closing it neither ends the parent's connection nor
+     * takes it out of the parent's epoll set. */
+    if (conn->fd >= 0)
+        close(conn->fd);
+    ks_free(conn->frame);
+    conn_free(conn);
 }
 
 static void conn_fail_calls(struct client_conn *conn, const struct ks_error *why)
@@ -60,29 +101,56 @@ static void conn_fail_calls(struct client_conn *conn, const struct ks_error *why
     struct ks_list failed;
     ks_list_init(&failed);
     ks_list_splice(&failed, &conn->calls);
+    for (uint32_t i = 0; i < conn->slot_count; i++)
+        conn->slots[i] = NULL;
+    conn->call_count = 0;
+    conn->answer_by_ns = CLIENT_DEADLINE_NONE;
     for (struct ks_list *node; (node = ks_list_pop(&failed));) {
         struct client_call *call = KS_CONTAINER_OF(node, struct client_call, node);
         call->on_done(call, why->status, NULL, NULL, why);
     }
 }
 
+static void conn_close_socket(struct client_conn *conn)
+{
+    if (conn->fd < 0)
+        return;
+    if (conn->options.watch)
+        client_watch_fd(conn->options.watch, conn->fd, 0, &conn->watched);
+    close(conn->fd);
+    conn->fd = -1;
+    conn->watched = 0;
+}
+
+/* Once when it is lost, or cannot be made, and once when it is back. */
+static void conn_log(const struct client_conn *conn, const char *event, const char *reason)
+{
+    char text[512];
+    if (!conn->options.log)
+        return;
+    KS_IGNORE(snprintf(text, sizeof text, "%s endpoint=%s%s%s", event, conn->options.endpoint,
+                  reason ? " reason=" : "", reason ? reason : ""),
+        "a long line is cut");
+    conn->options.log(KSTREAM_LOG_INFO, text, conn->options.log_arg);
+}
+
 static void conn_close(struct client_conn *conn, const struct ks_error *why)
 {
     struct ks_error reason = *why;
-    if (conn->fd >= 0)
-        close(conn->fd);
-    conn->fd = -1;
+    if (conn->trouble_since_ns == 0 && !conn->is_ending)
+        conn_log(conn, "connection.lost", reason.text);
+    conn_close_socket(conn);
     conn->state = CLIENT_CONN_CLOSED;
-    if (conn->addresses)
-        freeaddrinfo(conn->addresses);
-    conn->addresses = NULL;
-    conn->address = NULL;
     ks_free(conn->frame);
     conn->frame = NULL;
     conn->in_bytes = 0;
-    conn->out.bytes = 0;
-    conn->out_position = 0;
+    client_conn_drop_output(conn);
+    conn->written_position = 0;
     conn->why_closed = reason;
+    conn->closed_count++;
+    if (conn->trouble_since_ns == 0)
+        conn->trouble_since_ns = client_now_ns();
+    conn->not_before_ns = client_backoff_ns(&conn->jitter, &conn->backoff_ms);
     conn_fail_calls(conn, &reason);
 }
 
@@ -93,14 +161,23 @@ void client_conn_close(struct client_conn *conn, enum ks_status status, const ch
     conn_close(conn, &err);
 }
 
+void client_conn_lost(struct client_conn *conn, int errnum)
+{
+    struct ks_error why = KS_ERROR_INIT;
+    KS_IGNORE(ks_fail(&why, KS_UNAVAILABLE, errnum, "lost the connection to '%s'",
+                  conn->options.endpoint),
+        "only fills why");
+    conn_close(conn, &why);
+}
+
+/* ---- connecting ---- */
+
 static void conn_opened(struct client_conn *conn)
 {
-    if (conn->addresses)
-        freeaddrinfo(conn->addresses);
-    conn->addresses = NULL;
-    conn->address = NULL;
     conn->state = CLIENT_CONN_OPEN;
     conn->opened_count++;
+    if (conn->trouble_since_ns)
+        conn_log(conn, "connection.back", NULL);
 }
 
 static int conn_socket(int family)
@@ -113,99 +190,187 @@ static int conn_socket(int family)
     return fd;
 }
 
-static enum ks_status conn_fail_connect(struct client_conn *conn, int errnum, struct ks_error *err)
+static void conn_fail_connect(struct client_conn *conn, int errnum)
 {
     struct ks_error why = KS_ERROR_INIT;
-    enum ks_status st =
-        ks_fail(&why, KS_UNAVAILABLE, errnum, "cannot connect to '%s'", conn->endpoint.text);
+    KS_IGNORE(
+        ks_fail(&why, KS_UNAVAILABLE, errnum, "cannot connect to '%s'", conn->options.endpoint),
+        "only fills why");
     conn_close(conn, &why);
-    if (err)
-        *err = why;
-    return st;
 }
 
 /* Tries addresses from conn->address on until one connects or is under way. */
-static enum ks_status conn_try(struct client_conn *conn, int errnum, struct ks_error *err)
+static void conn_try(struct client_conn *conn, int errnum)
 {
-    for (; conn->address; conn->address = conn->address->ai_next) {
-        if (conn->fd >= 0)
-            close(conn->fd);
-        conn->fd = conn_socket(conn->address->ai_family);
-        if (conn->fd >= 0 &&
-            connect(conn->fd, conn->address->ai_addr, conn->address->ai_addrlen) == 0) {
+    for (; conn->address < conn->addresses.count; conn->address++) {
+        const struct client_address *address = &conn->addresses.list[conn->address];
+        conn_close_socket(conn);
+        conn->fd = conn_socket(address->socket.any.sa_family);
+        if (conn->fd >= 0 && connect(conn->fd, &address->socket.any, address->bytes) == 0) {
             conn_opened(conn);
-            return KS_OK;
+            return;
         }
         errnum = errno;
+        /* A unix socket whose listener has a full queue says EAGAIN: like a refusal, for later. */
         if (conn->fd >= 0 && errnum == EINPROGRESS) {
             conn->state = CLIENT_CONN_CONNECTING;
-            return KS_OK;
+            conn->connect_by_ns = client_deadline_ns(conn->options.connect_timeout_ms);
+            return;
         }
     }
-    return conn_fail_connect(conn, errnum, err);
+    conn_fail_connect(conn, errnum);
 }
 
-static enum ks_status conn_begin_unix(struct client_conn *conn, struct ks_error *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    _Static_assert(sizeof conn->endpoint.path == sizeof address.sun_path, "parsed to fit");
-    memcpy(address.sun_path, conn->endpoint.path, sizeof address.sun_path);
-    conn->fd = conn_socket(AF_UNIX);
-    /* EAGAIN: the listener's queue is full; the caller tries again like after a refusal. */
-    if (conn->fd < 0 || connect(conn->fd, (struct sockaddr *)&address, sizeof address) < 0)
-        return conn_fail_connect(conn, errno, err);
-    conn_opened(conn);
-    return KS_OK;
-}
-
-enum ks_status client_conn_begin(struct client_conn *conn, struct ks_error *err)
+static void conn_begin(struct client_conn *conn)
 {
     KS_ASSERT(conn->state == CLIENT_CONN_CLOSED);
-    if (conn->endpoint.path[0] != '\0')
-        return conn_begin_unix(conn, err);
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    int rc = getaddrinfo(conn->endpoint.host, conn->endpoint.port, &hints, &conn->addresses);
-    if (rc != 0) {
-        conn->addresses = NULL;
-        return ks_fail(err, KS_UNAVAILABLE, 0, "cannot find the address of '%s': %s",
-            conn->endpoint.host, gai_strerror(rc));
+    conn->address = 0;
+    conn_try(conn, 0);
+}
+
+/* The present attempt has failed: the next address, if there is one. */
+static void conn_try_next(struct client_conn *conn, int errnum)
+{
+    conn->state = CLIENT_CONN_CLOSED;
+    conn->address++;
+    conn_try(conn, errnum);
+}
+
+static void conn_process_connect(struct client_conn *conn)
+{
+    struct pollfd poller = {.fd = conn->fd, .events = POLLOUT};
+    if (poll(&poller, 1, 0) <= 0) {
+        if (client_now_ns() >= conn->connect_by_ns)
+            conn_try_next(conn, ETIMEDOUT);
+        return;
     }
-    conn->address = conn->addresses;
-    return conn_try(conn, 0, err);
+    int errnum = 0;
+    socklen_t length = sizeof errnum;
+    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &errnum, &length) < 0)
+        errnum = errno;
+    if (errnum == 0)
+        conn_opened(conn);
+    else
+        conn_try_next(conn, errnum);
+}
+
+void client_conn_keep(struct client_conn *conn)
+{
+    if (conn->state == CLIENT_CONN_CLOSED && client_now_ns() >= conn->not_before_ns)
+        conn_begin(conn);
+}
+
+void client_conn_hurry(struct client_conn *conn)
+{
+    conn->backoff_ms = 0;
+    conn->not_before_ns =
+        ks_min_u64(conn->not_before_ns, client_now_ns() + BACKOFF_MS_FIRST * 1000000u);
+}
+
+/* ---- calls ---- */
+
+static struct client_call **conn_slot(const struct client_conn *conn, uint64_t request_id)
+{
+    return &conn->slots[request_id & (conn->slot_count - 1)];
+}
+
+/* Room for one more call. */
+static bool conn_reserve_slot(struct client_conn *conn)
+{
+    if (conn->call_count < conn->slot_count)
+        return true;
+    uint32_t count = conn->slot_count ? conn->slot_count * 2 : SLOTS_FIRST;
+    struct client_call **slots = ks_calloc(count, sizeof(struct client_call *));
+    if (!slots)
+        return false;
+    ks_free(conn->slots);
+    conn->slots = slots;
+    conn->slot_count = count;
+    KS_LIST_FOR_EACH(node, &conn->calls)
+    {
+        struct client_call *call = KS_CONTAINER_OF(node, struct client_call, node);
+        struct client_call **slot = conn_slot(conn, call->request_id);
+        call->next = *slot;
+        *slot = call;
+    }
+    return true;
+}
+
+struct client_call *client_conn_take_call(struct client_conn *conn, uint64_t request_id)
+{
+    if (conn->slot_count == 0)
+        return NULL;
+    struct client_call **at = conn_slot(conn, request_id);
+    while (*at && (*at)->request_id != request_id)
+        at = &(*at)->next;
+    struct client_call *call = *at;
+    if (!call)
+        return NULL;
+    *at = call->next;
+    conn->call_count--;
+    ks_list_remove(&call->node);
+    return call;
+}
+
+bool client_conn_reserve(struct client_conn *conn, size_t copied_bytes, size_t pieces)
+{
+    return conn_reserve_slot(conn) && client_conn_reserve_output(conn, copied_bytes, pieces);
+}
+
+void client_conn_link(struct client_conn *conn, struct client_call *call, enum ks_op op)
+{
+    KS_ASSERT(!ks_list_is_linked(&call->node));
+    KS_ASSERT(conn->call_count < conn->slot_count);
+    call->op = op;
+    call->request_id = conn->next_request_id++;
+    call->end_position = conn->written_position + conn->backlog_bytes;
+    struct client_call **slot = conn_slot(conn, call->request_id);
+    call->next = *slot;
+    *slot = call;
+    conn->call_count++;
+    conn->answer_by_ns = ks_min_u64(conn->answer_by_ns, call->answer_by_ns);
+    ks_list_push(&conn->calls, &call->node);
 }
 
 enum ks_status client_conn_submit(struct client_conn *conn, struct client_call *call, enum ks_op op,
     const ProtobufCMessage *message, struct ks_error *err)
 {
-    KS_ASSERT(!ks_list_is_linked(&call->node));
     if (conn->state != CLIENT_CONN_OPEN)
-        return ks_fail(err, KS_UNAVAILABLE, 0, "not connected to '%s'", conn->endpoint.text);
-    if (conn->out_position > OUT_COMPACT_BYTES) {
-        conn->out.bytes -= conn->out_position;
-        memmove(conn->out.data, conn->out.data + conn->out_position, conn->out.bytes);
-        conn->out_position = 0;
-    }
+        return ks_fail(err, KS_UNAVAILABLE, 0, "not connected to '%s'", conn->options.endpoint);
+    if (!client_conn_reserve(conn, 0, 1))
+        return ks_fail(err, KS_NO_MEMORY, 0, "no memory for a request");
     struct ks_request_head head = {.request_id = conn->next_request_id, .op = op};
+    size_t before = conn->out.bytes;
     enum ks_status st = ks_request_append(&conn->out, &head, message);
     if (st)
         return ks_fail(err, st, 0, "cannot send a request: %s", ks_status_info(st)->text);
-    conn->next_request_id++;
-    call->request_id = head.request_id;
-    call->op = op;
-    ks_list_push(&conn->calls, &call->node);
+    client_conn_note_copied(conn, conn->out.bytes - before);
+    client_conn_link(conn, call, op);
     return KS_OK;
 }
 
-void client_conn_forget(struct client_conn *conn KS_UNUSED, struct client_call *call)
+void client_conn_forget(struct client_conn *conn, struct client_call *call)
 {
     if (ks_list_is_linked(&call->node))
-        ks_list_remove(&call->node);
+        KS_IGNORE(client_conn_take_call(conn, call->request_id), "it is the call itself");
 }
 
-size_t client_conn_backlog(const struct client_conn *conn)
+/* Whether an answer is late; else answer_by_ns is the earliest that can be. */
+static bool conn_is_late(struct client_conn *conn)
 {
-    return conn->out.bytes - conn->out_position;
+    uint64_t now_ns = client_now_ns();
+    if (now_ns < conn->answer_by_ns)
+        return false;
+    conn->answer_by_ns = CLIENT_DEADLINE_NONE;
+    KS_LIST_FOR_EACH(node, &conn->calls)
+    {
+        const struct client_call *call = KS_CONTAINER_OF(node, struct client_call, node);
+        conn->answer_by_ns = ks_min_u64(conn->answer_by_ns, call->answer_by_ns);
+    }
+    return now_ns >= conn->answer_by_ns;
 }
+
+/* ---- turns ---- */
 
 short client_conn_events(const struct client_conn *conn)
 {
@@ -215,189 +380,38 @@ short client_conn_events(const struct client_conn *conn)
     case CLIENT_CONN_CONNECTING:
         return POLLOUT;
     case CLIENT_CONN_OPEN:
-        return (short)(POLLIN | (client_conn_backlog(conn) > 0 ? POLLOUT : 0));
+        return (short)(POLLIN | (conn->backlog_bytes > 0 ? POLLOUT : 0));
     }
     return 0;
 }
 
-static void conn_lost(struct client_conn *conn, int errnum)
+uint64_t client_conn_timer_ns(const struct client_conn *conn)
 {
-    struct ks_error why = KS_ERROR_INIT;
-    KS_IGNORE(
-        ks_fail(&why, KS_UNAVAILABLE, errnum, "lost the connection to '%s'", conn->endpoint.text),
-        "only fills why");
-    conn_close(conn, &why);
-}
-
-static void conn_process_connect(struct client_conn *conn)
-{
-    struct pollfd poller = {.fd = conn->fd, .events = POLLOUT};
-    if (poll(&poller, 1, 0) <= 0)
-        return;
-    int errnum = 0;
-    socklen_t length = sizeof errnum;
-    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &errnum, &length) < 0)
-        errnum = errno;
-    if (errnum == 0) {
-        conn_opened(conn);
-        return;
+    switch (conn->state) {
+    case CLIENT_CONN_CLOSED:
+        return conn->not_before_ns;
+    case CLIENT_CONN_CONNECTING:
+        return conn->connect_by_ns;
+    case CLIENT_CONN_OPEN:
+        return conn->answer_by_ns;
     }
-    conn->address = conn->address->ai_next;
-    KS_IGNORE(conn_try(conn, errnum, NULL), "why_closed keeps the reason");
-}
-
-static void conn_write(struct client_conn *conn)
-{
-    while (client_conn_backlog(conn) > 0) {
-        ssize_t n = send(
-            conn->fd, conn->out.data + conn->out_position, client_conn_backlog(conn), MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return;
-        if (n < 0) {
-            /* Answers that came before the reset are still worth reading. */
-            conn->out.bytes = 0;
-            conn->out_position = 0;
-            return;
-        }
-        conn->out_position += (size_t)n;
-    }
-    conn->out.bytes = 0;
-    conn->out_position = 0;
-}
-
-static struct client_call *conn_find_call(struct client_conn *conn, uint64_t request_id)
-{
-    KS_LIST_FOR_EACH(node, &conn->calls)
-    {
-        struct client_call *call = KS_CONTAINER_OF(node, struct client_call, node);
-        if (call->request_id == request_id)
-            return call;
-    }
-    return NULL;
-}
-
-/* Takes the frame (with its length bytes). False: the peer talks nonsense, the connection ends. */
-static bool conn_take_frame(struct client_conn *conn, uint8_t *frame, size_t frame_bytes)
-{
-    struct ks_error err = KS_ERROR_INIT;
-    struct ks_response_view response;
-    struct ks_view body =
-        ks_view_of(frame + KS_FRAME_LENGTH_BYTES, frame_bytes - KS_FRAME_LENGTH_BYTES);
-    if (ks_response_peek(body, &response, &err) != KS_OK) {
-        ks_free(frame);
-        client_conn_close(conn, KS_PROTOCOL, "the broker sent a malformed answer");
-        return false;
-    }
-    conn->put_credit_bytes = response.put_credit_bytes;
-    struct client_call *call = conn_find_call(conn, response.request_id);
-    if (!call) {
-        ks_free(frame); /* the answer to a call that has timed out */
-        return true;
-    }
-    if (response.op != (uint32_t)call->op && response.op != KS_OP_ERROR) {
-        ks_free(frame);
-        client_conn_close(conn, KS_PROTOCOL, "the broker answered something else than was asked");
-        return false;
-    }
-    ks_list_remove(&call->node);
-    call->on_done(call, KS_OK, frame, &response, NULL);
-    return true;
-}
-
-/* Starts the frame whose beginning lies at data. False: the connection has ended. */
-static bool conn_start_frame(struct client_conn *conn, struct ks_view data, size_t *out_taken)
-{
-    struct ks_frame frame;
-    struct ks_error err = KS_ERROR_INIT;
-    *out_taken = 0;
-    if (ks_frame_parse(data, &frame, &err) != KS_OK) {
-        client_conn_close(conn, KS_PROTOCOL, "the peer does not speak the protocol of kstream");
-        return false;
-    }
-    if (frame.frame_bytes == 0)
-        return true;
-    conn->frame = ks_malloc(frame.frame_bytes);
-    if (!conn->frame) {
-        client_conn_close(conn, KS_NO_MEMORY, "no memory here for an answer of the broker");
-        return false;
-    }
-    conn->frame_bytes = frame.frame_bytes;
-    conn->frame_filled = KS_MIN(frame.frame_bytes, data.bytes);
-    memcpy(conn->frame, data.data, conn->frame_filled);
-    *out_taken = conn->frame_filled;
-    return true;
-}
-
-/* Gives away the frame in progress once it is whole. False: the connection has ended. */
-static bool conn_finish_frame(struct client_conn *conn)
-{
-    if (!conn->frame || conn->frame_filled < conn->frame_bytes)
-        return true;
-    uint64_t round = conn->opened_count;
-    uint8_t *frame = KS_TAKE(conn->frame);
-    return conn_take_frame(conn, frame, conn->frame_bytes) && conn->state == CLIENT_CONN_OPEN &&
-           conn->opened_count == round;
-}
-
-/* Cuts frames out of conn->in. False: the connection has ended. */
-static bool conn_cut_frames(struct client_conn *conn)
-{
-    size_t position = 0;
-    while (position < conn->in_bytes && !conn->frame) {
-        size_t taken = 0;
-        if (!conn_start_frame(
-                conn, ks_view_of(conn->in + position, conn->in_bytes - position), &taken))
-            return false;
-        if (taken == 0)
-            break;
-        position += taken;
-        if (!conn_finish_frame(conn))
-            return false;
-    }
-    conn->in_bytes -= position;
-    memmove(conn->in, conn->in + position, conn->in_bytes);
-    return true;
-}
-
-static void conn_read(struct client_conn *conn)
-{
-    for (int turn = 0; turn < READS_PER_TURN; turn++) {
-        bool is_direct = conn->frame != NULL;
-        uint8_t *to = is_direct ? conn->frame + conn->frame_filled : conn->in + conn->in_bytes;
-        size_t room =
-            is_direct ? conn->frame_bytes - conn->frame_filled : IN_BYTES - conn->in_bytes;
-        ssize_t n = recv(conn->fd, to, room, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return;
-        if (n <= 0) {
-            conn_lost(conn, n < 0 ? errno : 0);
-            return;
-        }
-        if (is_direct)
-            conn->frame_filled += (size_t)n;
-        else
-            conn->in_bytes += (size_t)n;
-        if (!(is_direct ? conn_finish_frame(conn) : conn_cut_frames(conn)))
-            return;
-        if ((size_t)n < room)
-            return; /* the socket is empty: poll says when there is more */
-    }
+    return CLIENT_DEADLINE_NONE;
 }
 
 void client_conn_process(struct client_conn *conn)
 {
     if (conn->state == CLIENT_CONN_CONNECTING)
         conn_process_connect(conn);
-    if (conn->state != CLIENT_CONN_OPEN)
-        return;
-    conn_write(conn);
-    conn_read(conn);
+    if (conn->state == CLIENT_CONN_OPEN) {
+        client_conn_write(conn);
+        client_conn_read(conn);
+    }
+    if (conn->state == CLIENT_CONN_OPEN && conn_is_late(conn))
+        client_conn_close(conn, KS_UNAVAILABLE, "the broker did not answer in time");
     if (conn->state == CLIENT_CONN_OPEN)
-        conn_write(conn);
+        client_conn_write(conn); /* what the callbacks had to say */
+    if (conn->options.watch && conn->fd >= 0)
+        client_watch_fd(conn->options.watch, conn->fd, client_conn_events(conn), &conn->watched);
 }
 
 void client_conn_wait(struct client_conn *conn, uint64_t deadline_ns)
@@ -412,18 +426,15 @@ enum ks_status client_conn_ensure(
 {
     if (conn->state == CLIENT_CONN_OPEN)
         client_conn_process(conn); /* notices that the peer has gone */
-    if (conn->state == CLIENT_CONN_CLOSED) {
-        enum ks_status st = client_conn_begin(conn, err);
-        if (st)
-            return st;
-    }
+    if (conn->state == CLIENT_CONN_CLOSED)
+        conn_begin(conn);
     while (conn->state == CLIENT_CONN_CONNECTING) {
         if (client_now_ns() >= deadline_ns) {
             client_conn_close(conn, KS_UNAVAILABLE, "connecting took too long");
             return ks_fail(
-                err, KS_TIMEOUT, 0, "cannot connect to '%s' in time", conn->endpoint.text);
+                err, KS_TIMEOUT, 0, "cannot connect to '%s' in time", conn->options.endpoint);
         }
-        client_conn_wait(conn, deadline_ns);
+        client_conn_wait(conn, ks_min_u64(deadline_ns, conn->connect_by_ns));
     }
     if (conn->state == CLIENT_CONN_OPEN)
         return KS_OK;

@@ -29,8 +29,10 @@ struct kstream_clock_info {
  * records expire again if a jump of the clock had held them. timeout_ms 0: the config's. info may
  * be NULL.
  *
+ * Example:
  *     struct kstream_clock_info info = KSTREAM_CLOCK_INFO_INIT;
- *     if (!kstream_confirm_clock(client, 1000, &info, &err)) printf("%s\n", info.why);
+ *     if (!kstream_confirm_clock(client, 1000, &info, &err))
+ *         printf("%s\n", info.why);
  */
 KSTREAM_API enum kstream_status kstream_confirm_clock(struct kstream_client *client,
     uint32_t timeout_ms, struct kstream_clock_info *info,

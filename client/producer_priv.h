@@ -1,6 +1,7 @@
 /*
- * The parts of an idempotent producer. producer.c is what the caller sees, producer_batch.c fills
- * and re-routes batches, producer_send.c talks to the broker.
+ * The parts of an idempotent producer. producer.c is what the caller sees, producer_put.c takes
+ * records, producer_batch.c holds them, producer_routing.c knows the shards, producer_send.c talks
+ * to the broker and producer_judge.c decides what an answer means.
  *
  * A batch stays in its shard's list, in order, until its fate is known:
  *   open -> sealed -> in flight -> acknowledged | failed
@@ -16,10 +17,12 @@
 #include "client/client.h"
 #include "client/histogram.h"
 #include "proto/hash_range.h"
+#include "proto/put_records.h"
 
 #define PRODUCER_IN_FLIGHT_MAX 5u /* DESIGN 8: the broker remembers that many per producer */
-#define PRODUCER_BACKOFF_MS_FIRST 10u
-#define PRODUCER_SPARE_BATCHES 8u /* emptied batches kept, so that their memory is reused */
+#define PRODUCER_SPARE_PART 4u    /* emptied batches keep up to this part of memory_bytes_max */
+#define PRODUCER_STAGED_MAX 16u   /* keys hashed at a time */
+#define PRODUCER_STAGE_BYTES (64u << 10)
 
 struct producer_entry {
     kstream_ack_fn on_ack;
@@ -27,9 +30,10 @@ struct producer_entry {
     uint64_t put_ns;
 };
 
+struct producer_shard;
+
 struct producer_batch {
     struct ks_list node; /* in its shard's list, or among the spare ones */
-    struct client_call call;
     struct kstream_producer *producer;
     struct producer_shard *shard;
     struct ks_buf records; /* encoded, as they will be stored */
@@ -40,19 +44,32 @@ struct producer_batch {
     uint64_t producer_id;       /* 0 while no sequence is assigned */
     uint64_t producer_sequence; /* 1 is the first of its producer id */
     uint64_t opened_ns;
-    uint64_t sent_ns;
     uint32_t attempts;
     bool is_sealed;
     bool is_in_flight;
     bool is_maybe_stored; /* an attempt was sent whose answer never came */
+    bool is_alone;        /* a request that it was part of was refused whole: to find the culprit */
+};
+
+/* Where a shard waits to be sent; shard_place decides. */
+enum producer_place {
+    PRODUCER_IDLE,    /* nothing to send, or not before an answer */
+    PRODUCER_LINGERS, /* p->lingering: its open batch may still grow */
+    PRODUCER_READY,   /* p->ready: something can go now */
+    PRODUCER_PAUSES,  /* p->paused: after a refusal */
+    PRODUCER_MOVES    /* p->moving: closed, without open questions: to be handed to its children */
 };
 
 struct producer_shard {
     struct kstream_producer *producer;
+    struct ks_list node; /* in the list of its place */
+    enum producer_place place;
     uint32_t index;
+    char id[KSTREAM_SHARD_ID_BYTES];
     struct ks_hash_range range;
-    bool is_open;           /* in the present routing */
-    struct ks_list batches; /* the oldest first; at most the last one is not sealed */
+    bool is_open;              /* in the present routing */
+    struct ks_list drain_node; /* p->draining: closed, and has batches */
+    struct ks_list batches;    /* the oldest first; at most the last one is not sealed */
     uint32_t in_flight;
     bool must_settle; /* a batch came back: send nothing until none is in flight */
     uint64_t in_flight_producer_id;
@@ -61,6 +78,7 @@ struct producer_shard {
     uint64_t not_before_ns;    /* back-off after a refusal */
     uint32_t backoff_ms;       /* 0: none */
     uint64_t trouble_since_ns; /* first refusal since the last success; 0: none */
+    bool gives_up;             /* that was too long ago: when none is in flight, all fail */
 };
 
 struct producer_routing {
@@ -70,40 +88,99 @@ struct producer_routing {
     struct producer_shard **shards;
 };
 
+/* One PutRecords on its way. */
+struct producer_request {
+    struct client_call call;
+    struct ks_list node; /* in flight, or among the spare ones */
+    struct kstream_producer *producer;
+    size_t bytes;
+    uint32_t record_count;
+    uint32_t count;
+    uint32_t capacity;
+    struct producer_batch **batches;
+};
+
+/* A record on its way into a batch. */
+struct producer_record {
+    const struct ks_record *record;
+    struct ks_view encoded; /* bytes == 0: encode the record */
+    size_t encoded_bytes;
+    size_t payload_bytes;
+    struct producer_entry entry;
+};
+
+/* One whose key is not hashed yet; its bytes lie in stage.bytes. */
+struct producer_staged {
+    struct producer_record record;
+    struct ks_view key;
+    bool has_hash; /* an explicit one */
+    ks_u128 hash;
+};
+
+struct producer_stage {
+    uint8_t *bytes; /* PRODUCER_STAGE_BYTES */
+    size_t used;
+    uint32_t count;
+    struct producer_staged list[PRODUCER_STAGED_MAX];
+};
+
+/* What is asked, in this order, before records can be sent; again on each new connection. */
+enum producer_phase {
+    PRODUCER_WANTS_ROUTING,
+    PRODUCER_WANTS_RESUME, /* options.resume, once */
+    PRODUCER_RUNS
+};
+
 struct kstream_producer {
+    struct client_worker worker;
+    struct kstream_client *client;
     struct client_conn conn;
     struct kstream_producer_options options;
-    uint32_t connect_timeout_ms;
+    char *stream; /* as the caller named it, until stream_id is known */
     char stream_id[64];
     uint32_t record_bytes_max;
     bool is_ack_memory; /* what was answered may be lost by a crash of the broker */
     struct ks_md5 *md5;
     struct ks_prng jitter;
-    struct producer_shard **shards; /* every shard ever seen */
+    struct producer_shard **shards; /* every shard ever seen, sorted by index */
     uint32_t shard_count;
-    uint32_t draining; /* closed shards that still have batches */
+    struct ks_list draining; /* closed shards that still have batches, the first closed first */
     struct producer_routing routing;
-    struct ks_list spare;
-    uint32_t spare_count;
-    uint32_t turn; /* the shard that may send first */
+    struct ks_list lingering; /* the batch that was opened first comes first */
+    struct ks_list ready;
+    struct ks_list paused;
+    struct ks_list moving;
+    struct ks_list spare_batches;
+    size_t spare_bytes;
+    struct ks_list requests; /* in flight, the oldest first */
+    struct ks_list spare_requests;
+    struct ks_put_response *answer; /* room to take one apart */
+    struct producer_stage stage;
 
-    struct client_call routing_call;
-    bool is_routing_fresh; /* asked for on this connection */
-    bool has_begun;        /* a connection was begun whose end has not been dealt with */
-    bool wants_turn;       /* an answer came: there may be more to send */
-    uint64_t routing_sent_ns;
-    uint64_t connect_since_ns;
-    uint64_t reconnect_not_before_ns;
-    uint32_t reconnect_backoff_ms;
-    uint64_t trouble_since_ns; /* without a connection that works; 0: all is well */
-    struct ks_error trouble;
-    enum ks_status fatal; /* the stream is gone: nothing can be sent any more */
+    enum producer_phase phase;
+    struct client_call setup_call; /* of the phase */
+    uint64_t setup_not_before_ns;
+    uint32_t setup_backoff_ms;
+    bool has_resumed;
+    struct kstream_resumed_shard *resumed;
+    size_t resumed_count;
+
+    bool wants_turn;           /* an answer came: there may be more to send */
+    bool has_failed;           /* a question was refused since the last turn */
+    bool is_short;             /* of memory for a request: tried again after a pause */
+    uint64_t trouble_since_ns; /* first failed attempt since the last success; 0: none */
+    uint64_t closed_count;     /* of the connection, when it was last looked at */
+    struct ks_error trouble;   /* text "" when all is well */
+    enum ks_status fatal;      /* nothing can be sent any more; trouble says why */
 
     uint64_t pumped_ns;
     uint64_t in_flight_bytes;
     uint64_t memory_bytes;
     bool is_flushing; /* open batches are due now */
     bool is_in_callback;
+    bool is_closing;
+    bool is_unstaging;
+    bool has_sealed;   /* a batch has become full since the last pump of a put */
     uint64_t answered; /* records whose fate is known */
     uint64_t failed_since_flush;
     struct ks_error first_failure;
@@ -111,42 +188,81 @@ struct kstream_producer {
     struct client_histogram latency;
 };
 
+/* ---- producer_put.c ---- */
+
+/* Staged records enter the batches of their shards. */
+void producer_unstage(struct kstream_producer *p);
+
+/* ---- producer_routing.c ---- */
+
+/* The shard that a key goes to now: a closed one that still has batches keeps its keys in order. */
+struct producer_shard *producer_route(struct kstream_producer *p, ks_u128 hash);
+/* Whether a key's hash makes no difference. */
+static inline bool producer_has_one_way(const struct kstream_producer *p)
+{
+    return p->routing.count == 1 && ks_list_is_empty(&p->draining);
+}
+/* Makes the shards of the message the present ones. Errors: KS_PROTOCOL, KS_NO_MEMORY. */
+enum ks_status producer_adopt_routing(struct kstream_producer *p,
+    const Kstream__DescribeRoutingResponse *routing, struct ks_error *err) KS_MUST_USE;
+/* Takes up where the producer's id left off. Errors: KS_PROTOCOL, KS_NO_MEMORY. */
+enum ks_status producer_adopt_resume(struct kstream_producer *p,
+    const Kstream__ResumeProducerResponse *known, struct ks_error *err) KS_MUST_USE;
+struct producer_shard *producer_find_shard(struct kstream_producer *p, uint32_t index);
+/* Decides anew where the shard waits; after any change of its batches, or with time. */
+void producer_place_shard(struct producer_shard *shard, uint64_t now_ns);
+void producer_free_shards(struct kstream_producer *p);
+
 /* ---- producer_batch.c ---- */
 
-/* The shard that record goes to now: a closed one that still has batches keeps its keys in order.
- */
-struct producer_shard *producer_route(struct kstream_producer *p, ks_u128 hash);
-enum ks_status producer_hash(struct kstream_producer *p, struct ks_view key, ks_u128 *out_hash,
-    struct ks_error *err) KS_MUST_USE;
 /* What a record adds to memory_bytes. */
-size_t producer_record_cost(size_t key_bytes, size_t data_bytes);
-/* A new record with its checksum. Errors: KS_NO_MEMORY, nothing taken. */
-enum ks_status producer_shard_append(struct producer_shard *shard, const struct ks_view *key,
-    const struct ks_view *data, const struct producer_entry *entry,
-    struct ks_error *err) KS_MUST_USE;
+size_t producer_record_cost(size_t encoded_bytes);
+/* Encodes the record, or copies it as it is. Errors: KS_NO_MEMORY, nothing taken. */
+enum ks_status producer_shard_append(
+    struct producer_shard *shard, const struct producer_record *record) KS_MUST_USE;
 /* Moves the batches of a closed shard, none of which can be stored, to the shards of today. */
 void producer_shard_reroute(struct producer_shard *shard);
 struct producer_batch *producer_shard_head(struct producer_shard *shard);
 struct producer_batch *producer_shard_open_batch(struct producer_shard *shard);
+/* The first that is not in flight; of a closed shard, only if the broker may have it. */
+struct producer_batch *producer_shard_next(struct producer_shard *shard);
 /* A new producer id from now on; sequences that were certainly not stored are given back. */
 void producer_shard_new_identity(struct producer_shard *shard);
 
-/* Makes the shards of the message the present ones. Errors: KS_PROTOCOL, KS_NO_MEMORY. */
-enum ks_status producer_adopt_routing(struct kstream_producer *p,
-    const Kstream__DescribeRoutingResponse *routing, struct ks_error *err) KS_MUST_USE;
-
 /* The end of a batch: calls the callbacks, unlinks and recycles it. */
-void producer_batch_succeed(struct producer_batch *batch, const Kstream__ShardPutResult *result);
+void producer_batch_succeed(struct producer_batch *batch, const struct ks_put_result *result);
 void producer_batch_fail(struct producer_batch *batch, enum ks_status status, const char *text);
-/* Every batch of the producer. */
+/* One record that did not get as far as a batch. */
+void producer_record_fail(
+    struct kstream_producer *p, const struct producer_entry *entry, enum ks_status status);
+/* Every batch of the producer, none of which is in flight. */
 void producer_fail_all(struct kstream_producer *p, enum ks_status status, const char *text);
-void producer_free_shards(struct kstream_producer *p);
+/* The same without a word to anybody, in the child of a fork. */
+void producer_forget_all(struct kstream_producer *p);
+void producer_free_spare(struct kstream_producer *p);
+
+/* ---- producer_judge.c ---- */
+
+/* What the broker says of a batch, which is not in flight any more. */
+void producer_batch_judge(struct producer_batch *batch, const struct ks_put_result *result);
+/* It refused a whole request. */
+struct client_broker_error;
+void producer_request_refused(
+    struct producer_request *request, const struct client_broker_error *error, const char *text);
+/* Nothing will ever be sent again: all that waits fails. */
+void producer_die(struct kstream_producer *p, enum ks_status status, const char *text);
 
 /* ---- producer_send.c ---- */
 
+/* The first record that waits: the time allowed for retries starts with the next failure, and a
+ * pause between attempts that grew while nobody wanted anything must not use it up. */
+void producer_begin_waiting(struct kstream_producer *p);
 /* Whatever is possible now without waiting. */
 void producer_pump(struct kstream_producer *p);
 /* When producer_pump has something to do next, the socket apart. */
 uint64_t producer_next_timer_ns(const struct kstream_producer *p);
+/* The routing is asked for again, after a pause. */
+void producer_ask_anew(struct kstream_producer *p);
+void producer_free_requests(struct kstream_producer *p);
 
 #endif

@@ -2,510 +2,600 @@
 #include "client/producer_priv.h"
 #include "proto/sequence.h"
 
-#define BACKOFF_MS_MAX 1000u
+/* A request gathers parts up to here; a single batch may be larger. */
+#define REQUEST_BYTES (512u << 10)
+/* Smaller parts are copied into the frame: a piece of its own costs more than the copy. */
+#define COPY_BYTES_MAX 4096u
 /* Not more waits for the socket: what is not yet written could still be batched. */
 #define BACKLOG_BYTES_MAX (4u << 20)
 #define TURNS_MAX 64
-#define TIMER_MS_MAX                                                                               \
-    1000u /* looked at that often in any case: retry times, memory that was short */
+#define SHORT_PAUSE_NS 10000000u /* without memory for a request */
 
-/* ---- back-off ---- */
+/* ---- giving up ---- */
 
-/* Doubles *backoff_ms and returns when to try again: between half of it and all of it from now, so
- * that a thousand producers do not come back in the same millisecond. */
-static uint64_t backoff_next_ns(struct kstream_producer *p, uint32_t *backoff_ms)
+void producer_begin_waiting(struct kstream_producer *p)
 {
-    *backoff_ms = *backoff_ms ? KS_MIN(*backoff_ms * 2, BACKOFF_MS_MAX) : PRODUCER_BACKOFF_MS_FIRST;
-    uint64_t half_ns = (uint64_t)*backoff_ms * 500000u;
-    return client_now_ns() + half_ns + ks_prng_below(&p->jitter, half_ns);
+    p->trouble_since_ns = 0;
+    if (p->conn.state == CLIENT_CONN_CLOSED)
+        client_conn_hurry(&p->conn);
 }
 
-static bool has_passed_ms(uint64_t since_ns, uint32_t ms)
+/* Everything fails; nothing is in flight afterwards. */
+static void producer_bury(struct kstream_producer *p)
 {
-    return client_now_ns() - since_ns >= (uint64_t)ms * 1000000u;
+    client_conn_close(&p->conn, p->fatal, p->trouble.text);
+    producer_unstage(p);
+    producer_fail_all(p, p->fatal, p->trouble.text);
 }
 
-/* ---- the connection ---- */
-
-static void producer_in_trouble(struct kstream_producer *p, const struct ks_error *why)
+/* Nothing was stored for as long as the caller allows: all that waits fails. */
+static void producer_give_up(struct kstream_producer *p, const struct ks_error *why)
 {
-    p->trouble = *why;
+    struct ks_error reason = *why;
+    p->trouble_since_ns = 0;
+    if (p->options.resume) {
+        producer_die(p, reason.status, reason.text);
+        return;
+    }
+    client_log(p->client, KSTREAM_LOG_ERROR, "producer.gives_up records=%llu reason=\"%s\"",
+        (unsigned long long)(p->stats.records_taken - p->answered), reason.text);
+    client_conn_close(&p->conn, KS_UNAVAILABLE, reason.text);
+    producer_unstage(p);
+    producer_fail_all(p, reason.status, reason.text);
+}
+
+/*
+ * An attempt has failed: a connection, or what is asked on it. Time counts from the first failure
+ * to a later one, so that a caller who was away in between does not lose records untried.
+ */
+static void producer_attempt_failed(struct kstream_producer *p, const struct ks_error *why)
+{
+    if (p->memory_bytes == 0)
+        return;
+    uint64_t now_ns = client_now_ns();
     if (p->trouble_since_ns == 0)
-        p->trouble_since_ns = client_now_ns();
-    p->reconnect_not_before_ns = backoff_next_ns(p, &p->reconnect_backoff_ms);
+        p->trouble_since_ns = now_ns;
+    else if (now_ns - p->trouble_since_ns >= (uint64_t)p->options.retry_time_max_ms * 1000000u)
+        producer_give_up(p, why);
 }
 
-static void routing_done(struct client_call *call, enum ks_status status, uint8_t *frame,
+/* The same for a shard whose batches were refused all the time. */
+static void shard_give_up(struct producer_shard *shard)
+{
+    struct kstream_producer *p = shard->producer;
+    struct ks_error why = p->trouble;
+    shard->gives_up = false;
+    shard->trouble_since_ns = 0;
+    if (p->options.resume) {
+        producer_die(p, why.status, why.text);
+        return;
+    }
+    client_log(p->client, KSTREAM_LOG_ERROR, "producer.gives_up shard=%u reason=\"%s\"",
+        shard->index, why.text);
+    struct ks_list failed;
+    ks_list_init(&failed);
+    ks_list_splice(&failed, &shard->batches);
+    producer_shard_new_identity(shard);
+    while (!ks_list_is_empty(&failed))
+        producer_batch_fail(
+            KS_CONTAINER_OF(failed.next, struct producer_batch, node), why.status, why.text);
+}
+
+/* ---- before anything can be sent: the routing, and what is known of an old id ---- */
+
+void producer_ask_anew(struct kstream_producer *p)
+{
+    if (p->phase != PRODUCER_RUNS)
+        return;
+    p->phase = PRODUCER_WANTS_ROUTING;
+    p->setup_not_before_ns = client_backoff_ns(&p->jitter, &p->setup_backoff_ms);
+}
+
+static void setup_next(struct kstream_producer *p)
+{
+    p->setup_not_before_ns = 0;
+    if (p->phase == PRODUCER_WANTS_ROUTING && p->options.resume && !p->has_resumed) {
+        p->phase = PRODUCER_WANTS_RESUME;
+        return;
+    }
+    p->phase = PRODUCER_RUNS;
+    p->trouble.text[0] = '\0';
+}
+
+/* Takes the answer's message; WOULD_BLOCK: not ready, ask again. */
+static enum ks_status setup_take(struct kstream_producer *p, struct ks_arena *arena,
+    const struct ks_response_view *response, struct ks_error *why)
+{
+    if (response->op == KS_OP_ERROR)
+        return client_read_error(arena, response->message, why).status;
+    const ProtobufCMessage *message =
+        ks_arena_unpack(arena, ks_operation_by_number(response->op)->response, response->message);
+    if (!message)
+        return client_unpack_failed(arena, "the broker's routing", why);
+    if (response->op == KS_OP_RESUME_PRODUCER)
+        return producer_adopt_resume(p, (const void *)message, why);
+    const Kstream__DescribeRoutingResponse *routing = (const void *)message;
+    if (strcmp(routing->stream_status, "CREATING") == 0)
+        return ks_fail(
+            why, KS_WOULD_BLOCK, 0, "stream '%s' is still being made", routing->stream_name);
+    return producer_adopt_routing(p, routing, why);
+}
+
+static void setup_done(struct client_call *call, enum ks_status status, uint8_t *frame,
     const struct ks_response_view *response, const struct ks_error *err KS_UNUSED)
 {
-    struct kstream_producer *p = KS_CONTAINER_OF(call, struct kstream_producer, routing_call);
+    struct kstream_producer *p = KS_CONTAINER_OF(call, struct kstream_producer, setup_call);
     if (status)
-        return; /* the lost connection is dealt with in producer_connect */
-    KS_AUTO_FREE KS_UNUSED uint8_t *owned = frame;
+        return; /* asked again on the next connection */
     p->wants_turn = true;
     struct ks_error why = KS_ERROR_INIT;
     struct ks_arena arena;
     ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
-    enum ks_status st = KS_OK;
-    if (response->op == KS_OP_ERROR) {
-        st = client_read_error(&arena, response->message, &why).status;
-    } else {
-        ProtobufCMessage *message = ks_arena_unpack(
-            &arena, &kstream__describe_routing_response__descriptor, response->message);
-        st = message ? producer_adopt_routing(p, (const void *)message, &why)
-                     : ks_fail(&why, KS_PROTOCOL, 0, "the broker's routing is malformed");
-    }
+    enum ks_status st = setup_take(p, &arena, response, &why);
     ks_arena_fini(&arena);
+    ks_free(frame);
     if (st == KS_OK) {
-        p->is_routing_fresh = true;
+        setup_next(p);
         return;
     }
-    if (st == KS_NOT_FOUND) {
-        p->fatal = st;
-        p->trouble = why;
-        return;
-    }
-    /* Anything else may pass: come back later on a new connection. */
-    client_conn_close(&p->conn, KS_UNAVAILABLE, why.text);
-}
-
-static void producer_ask_routing(struct kstream_producer *p)
-{
-    Kstream__DescribeRoutingRequest request = KSTREAM__DESCRIBE_ROUTING_REQUEST__INIT;
-    /* By id: a stream of the same name made meanwhile is another one. */
-    request.stream_id = p->stream_id;
-    struct ks_error why = KS_ERROR_INIT;
-    p->routing_call.on_done = routing_done;
-    p->routing_sent_ns = client_now_ns();
-    if (client_conn_submit(
-            &p->conn, &p->routing_call, KS_OP_DESCRIBE_ROUTING, &request.base, &why) != KS_OK)
+    p->trouble = why;
+    p->setup_not_before_ns = client_backoff_ns(&p->jitter, &p->setup_backoff_ms);
+    p->has_failed = p->has_failed || st != KS_WOULD_BLOCK;
+    bool is_new = p->routing.count == 0 || p->phase == PRODUCER_WANTS_RESUME;
+    if (st == KS_NOT_FOUND || (is_new && !ks_status_info(st)->retryable && st != KS_PROTOCOL))
+        producer_die(p, st, why.text);
+    else if (st == KS_PROTOCOL)
         client_conn_close(&p->conn, KS_UNAVAILABLE, why.text);
 }
 
-/* Brings the connection forward. True: open, with the routing known. */
-static bool producer_connect(struct kstream_producer *p)
+static void setup_ask(struct kstream_producer *p)
 {
-    client_conn_process(&p->conn);
-    if (p->conn.state == CLIENT_CONN_CONNECTING &&
-        has_passed_ms(p->connect_since_ns, p->connect_timeout_ms))
-        client_conn_close(&p->conn, KS_TIMEOUT, "connecting took too long");
-    if (p->conn.state == CLIENT_CONN_CLOSED) {
-        p->is_routing_fresh = false;
-        if (p->has_begun) {
-            p->has_begun = false;
-            producer_in_trouble(p, &p->conn.why_closed);
-        }
-        if (client_now_ns() < p->reconnect_not_before_ns)
-            return false;
-        struct ks_error why = KS_ERROR_INIT;
-        p->connect_since_ns = client_now_ns();
-        if (client_conn_begin(&p->conn, &why) != KS_OK) {
-            producer_in_trouble(p, &why);
-            return false;
-        }
-        p->has_begun = true;
+    if (ks_list_is_linked(&p->setup_call.node) || client_now_ns() < p->setup_not_before_ns)
+        return;
+    struct ks_error why = KS_ERROR_INIT;
+    enum ks_status st = KS_OK;
+    p->setup_call.on_done = setup_done;
+    p->setup_call.answer_by_ns = client_deadline_ns(p->options.request_timeout_ms);
+    if (p->phase == PRODUCER_WANTS_ROUTING) {
+        Kstream__DescribeRoutingRequest request = KSTREAM__DESCRIBE_ROUTING_REQUEST__INIT;
+        /* By id once it is known: a stream of the same name made meanwhile is another one. */
+        if (p->stream_id[0])
+            request.stream_id = p->stream_id;
+        else
+            CLIENT_NAME_STREAM(&request, p->stream);
+        st = client_conn_submit(
+            &p->conn, &p->setup_call, KS_OP_DESCRIBE_ROUTING, &request.base, &why);
+    } else {
+        Kstream__ResumeProducerRequest request = KSTREAM__RESUME_PRODUCER_REQUEST__INIT;
+        request.stream_id = p->stream_id;
+        request.producer_id = p->options.producer_id;
+        st = client_conn_submit(
+            &p->conn, &p->setup_call, KS_OP_RESUME_PRODUCER, &request.base, &why);
     }
-    if (p->conn.state != CLIENT_CONN_OPEN)
-        return false;
-    if (!p->is_routing_fresh && !ks_list_is_linked(&p->routing_call.node) && p->fatal == KS_OK) {
-        producer_ask_routing(p);
-        client_conn_process(&p->conn);
-    }
-    return p->is_routing_fresh && p->conn.state == CLIENT_CONN_OPEN;
+    if (st)
+        client_conn_close(&p->conn, KS_UNAVAILABLE, why.text);
 }
 
-/* A broker that holds the connection open but does not answer is as good as gone. */
-static void producer_check_answers(struct kstream_producer *p)
+/* ---- requests ---- */
+
+static struct producer_request *request_get(struct kstream_producer *p)
 {
-    bool is_late = ks_list_is_linked(&p->routing_call.node) &&
-                   has_passed_ms(p->routing_sent_ns, p->options.request_timeout_ms);
-    for (uint32_t i = 0; i < p->shard_count && !is_late; i++) {
-        if (p->shards[i]->in_flight == 0)
-            continue;
-        KS_LIST_FOR_EACH(node, &p->shards[i]->batches)
-        {
-            struct producer_batch *batch = KS_CONTAINER_OF(node, struct producer_batch, node);
-            if (batch->is_in_flight)
-                is_late = is_late || has_passed_ms(batch->sent_ns, p->options.request_timeout_ms);
-        }
+    struct ks_list *node = ks_list_pop(&p->spare_requests);
+    if (node)
+        return KS_CONTAINER_OF(node, struct producer_request, node);
+    struct producer_request *request = ks_zalloc(sizeof *request);
+    if (request)
+        request->producer = p;
+    return request;
+}
+
+static void request_recycle(struct producer_request *request)
+{
+    struct kstream_producer *p = request->producer;
+    request->count = 0;
+    request->record_count = 0;
+    request->bytes = 0;
+    ks_list_push(p->spare_requests.next, &request->node);
+}
+
+void producer_free_requests(struct kstream_producer *p)
+{
+    KS_ASSERT(ks_list_is_empty(&p->requests)); /* the connection has failed them */
+    for (struct ks_list *node; (node = ks_list_pop(&p->spare_requests));) {
+        struct producer_request *request = KS_CONTAINER_OF(node, struct producer_request, node);
+        ks_free(request->batches);
+        ks_free(request);
     }
-    if (is_late)
-        client_conn_close(&p->conn, KS_UNAVAILABLE, "the broker did not answer in time");
+}
+
+static bool request_reserve(struct producer_request *request)
+{
+    if (request->count < request->capacity)
+        return true;
+    uint32_t capacity = request->capacity ? request->capacity * 2 : 4;
+    struct producer_batch **batches =
+        ks_realloc(request->batches, capacity * sizeof(struct producer_batch *));
+    if (!batches)
+        return false;
+    request->batches = batches;
+    request->capacity = capacity;
+    return true;
 }
 
 /* ---- answers ---- */
 
-/* Whether an earlier attempt's outcome stays open after this status, or it is known that nothing of
- * this attempt was stored. */
-static bool leaves_outcome_open(enum ks_status status)
+/* Nothing of the request is in flight any more; its shards are placed anew when their batches have
+ * been judged. */
+static void request_ended(struct producer_request *request)
 {
-    return status == KS_TIMEOUT || status == KS_POISONED || status == KS_INTERNAL ||
-           status == KS_IO || status == KS_UNAVAILABLE;
-}
-
-static void shard_back_off(struct producer_shard *shard)
-{
-    if (shard->trouble_since_ns == 0)
-        shard->trouble_since_ns = client_now_ns();
-    shard->not_before_ns = backoff_next_ns(shard->producer, &shard->backoff_ms);
-}
-
-/* For good: what follows in the shard gets a new identity, for the broker would see a gap. */
-static void batch_give_up(struct producer_batch *batch, enum ks_status status, const char *text)
-{
-    struct producer_shard *shard = batch->shard;
-    producer_batch_fail(batch, status, text);
-    producer_shard_new_identity(shard);
-}
-
-/* The batch before it that still waits under the same producer id; NULL: there is none. */
-static struct producer_batch *batch_predecessor(struct producer_batch *batch)
-{
-    struct producer_batch *found = NULL;
-    KS_LIST_FOR_EACH(node, &batch->shard->batches)
-    {
-        struct producer_batch *earlier = KS_CONTAINER_OF(node, struct producer_batch, node);
-        if (earlier == batch)
-            break;
-        if (earlier->producer_id == batch->producer_id)
-            found = earlier;
+    struct kstream_producer *p = request->producer;
+    ks_list_remove(&request->node);
+    p->in_flight_bytes -= request->bytes;
+    p->wants_turn = true;
+    for (uint32_t i = 0; i < request->count; i++) {
+        request->batches[i]->is_in_flight = false;
+        request->batches[i]->shard->in_flight--;
     }
-    return found;
-}
-
-static void batch_unknown(struct producer_batch *batch, const char *text)
-{
-    struct producer_batch *earlier = batch_predecessor(batch);
-    if (earlier) {
-        /*
-         * The broker may not know the producer because its first batch has yet to be stored: sent
-         * again behind that one. Behind a batch that is certainly not stored nothing is.
-         */
-        if (!earlier->is_maybe_stored && !earlier->is_in_flight)
-            batch->is_maybe_stored = false;
-    } else if (batch->is_maybe_stored) {
-        batch_give_up(batch, KS_PRODUCER_UNKNOWN, text);
-    } else if (batch->producer_id != batch->shard->producer_id) {
-        batch->producer_id = 0;
-    } else {
-        /* Never stored, and the broker has forgotten this producer: a new one may go on. */
-        producer_shard_new_identity(batch->shard);
-    }
-}
-
-static void batch_gap(struct producer_batch *batch, uint64_t expected, const char *text)
-{
-    struct producer_shard *shard = batch->shard;
-    /* Nothing was stored of it, in this attempt or before: the broker has not come that far. */
-    batch->is_maybe_stored = false;
-    if (batch->producer_id != shard->producer_id)
-        batch->producer_id = 0; /* the batch before it failed for good */
-    else if (producer_shard_head(shard) != batch)
-        return; /* sent again behind the one that is missing */
-    else if (expected < batch->producer_sequence && batch->producer->is_ack_memory)
-        /* A crash has taken what was answered from memory. This batch never came that far. */
-        producer_shard_new_identity(shard);
-    else if (expected != batch->producer_sequence)
-        batch_give_up(batch, KS_PRODUCER_GAP, text);
-    else
-        shard_back_off(shard);
-}
-
-/* The broker refused the batch; it is not in flight any more. */
-static void batch_refused(
-    struct producer_batch *batch, const struct client_broker_error *error, const char *text)
-{
-    struct producer_shard *shard = batch->shard;
-    struct kstream_producer *p = batch->producer;
-    shard->must_settle = true;
-    if (leaves_outcome_open(error->status))
-        batch->is_maybe_stored = true;
-    if (error->status == KS_ROUTING_CHANGED || error->status == KS_SHARD_CLOSED) {
-        if (error->status == KS_SHARD_CLOSED)
-            batch->is_maybe_stored = false; /* the closed shard says: not applied */
-        struct ks_error why = KS_ERROR_INIT;
-        if (!error->routing || error->routing->routing_epoch == p->routing.epoch ||
-            producer_adopt_routing(p, error->routing, &why) != KS_OK) {
-            p->is_routing_fresh = false;
-            shard_back_off(shard); /* the broker may be in the middle of the change */
-        }
-    } else if (error->status == KS_PRODUCER_GAP) {
-        batch_gap(batch, error->expected_producer_sequence, text);
-    } else if (error->status == KS_PRODUCER_UNKNOWN) {
-        batch_unknown(batch, text);
-    } else if (ks_status_info(error->status)->retryable) {
-        shard_back_off(shard);
-        KS_IGNORE(ks_fail(&p->trouble, error->status, 0, "%s", text), "only fills it");
-    } else {
-        batch_give_up(batch, error->status, text);
-    }
-}
-
-static void shard_succeeded(struct producer_shard *shard)
-{
-    struct kstream_producer *p = shard->producer;
-    shard->backoff_ms = 0;
-    shard->not_before_ns = 0;
-    shard->trouble_since_ns = 0;
-    p->trouble_since_ns = 0;
-    p->reconnect_backoff_ms = 0;
-    p->trouble.text[0] = '\0';
 }
 
 /* The bounds that printing a sequence number needs. */
-static bool result_is_sane(
-    const struct producer_batch *batch, const Kstream__ShardPutResult *result)
+static bool result_is_sane(const struct producer_batch *batch, const struct ks_put_result *result)
 {
+    if (result->status != KS_OK)
+        return true;
     return result->shard_index == batch->shard->index && result->record_count == batch->count &&
            result->first_sequence > 0 && result->first_sequence <= KS_SEQUENCE_MAX - batch->count &&
            result->created_unix_s <= KS_SEQUENCE_SECONDS_MAX &&
            result->arrival_unix_ms / 1000 <= KS_SEQUENCE_SECONDS_MAX;
 }
 
-static void batch_read_result(
-    struct producer_batch *batch, struct ks_arena *arena, struct ks_view message)
+static bool answer_is_sane(
+    const struct producer_request *request, const struct ks_put_response *answer)
 {
-    struct kstream_producer *p = batch->producer;
-    const Kstream__PutRecordsResponse *answer =
-        (const void *)ks_arena_unpack(arena, &kstream__put_records_response__descriptor, message);
-    if (answer && answer->n_parts == 1 && answer->parts[0]->error) {
-        struct ks_error why = KS_ERROR_INIT;
-        struct client_broker_error error = client_read_error_message(answer->parts[0]->error, &why);
-        batch_refused(batch, &error, why.text);
-        return;
-    }
-    if (answer && answer->n_parts == 1 && result_is_sane(batch, answer->parts[0])) {
-        shard_succeeded(batch->shard);
-        producer_batch_succeed(batch, answer->parts[0]);
-        return;
-    }
-    /* Whatever it meant to say, the records may be stored: ask again on a new connection. */
-    batch->is_maybe_stored = true;
-    batch->shard->must_settle = true;
-    client_conn_close(&p->conn, KS_PROTOCOL, "the broker answered a malformed message");
+    if (answer->part_count != request->count)
+        return false;
+    for (uint32_t i = 0; i < answer->part_count; i++)
+        if (!result_is_sane(request->batches[i], &answer->parts[i]))
+            return false;
+    return true;
 }
 
-static void batch_done(struct client_call *call, enum ks_status status, uint8_t *frame,
-    const struct ks_response_view *response, const struct ks_error *err KS_UNUSED)
+/* Each may be stored or not: sent again unchanged, in order. */
+static void request_unanswered(struct producer_request *request)
 {
-    struct producer_batch *batch = KS_CONTAINER_OF(call, struct producer_batch, call);
-    struct kstream_producer *p = batch->producer;
-    batch->is_in_flight = false;
-    batch->shard->in_flight--;
-    p->in_flight_bytes -= batch->records.bytes;
-    p->wants_turn = true;
-    if (status) {
-        batch->is_maybe_stored = true;
-        batch->shard->must_settle = true;
-        return;
+    for (uint32_t i = 0; i < request->count; i++) {
+        request->batches[i]->is_maybe_stored = true;
+        request->batches[i]->shard->must_settle = true;
     }
-    KS_AUTO_FREE KS_UNUSED uint8_t *owned = frame;
-    struct ks_arena arena;
-    ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
+}
+
+static void request_answered(
+    struct producer_request *request, const struct ks_response_view *response)
+{
+    struct kstream_producer *p = request->producer;
     if (response->op == KS_OP_ERROR) {
         struct ks_error why = KS_ERROR_INIT;
+        struct ks_arena arena;
+        ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
         struct client_broker_error error = client_read_error(&arena, response->message, &why);
-        batch_refused(batch, &error, why.text);
-    } else {
-        batch_read_result(batch, &arena, response->message);
+        if (arena.was_refused) {
+            /* What it says is not known, so neither is what became of the records. */
+            request_unanswered(request);
+            client_conn_close(&p->conn, KS_NO_MEMORY, why.text);
+        } else {
+            producer_request_refused(request, &error, why.text);
+        }
+        ks_arena_fini(&arena);
+        return;
     }
-    ks_arena_fini(&arena);
+    struct ks_put_response *answer = p->answer;
+    if (ks_put_response_decode(response->message, answer, NULL) != KS_OK ||
+        !answer_is_sane(request, answer)) {
+        /* Whatever it meant to say, the records may be stored: ask again on a new connection. */
+        request_unanswered(request);
+        client_conn_close(&p->conn, KS_PROTOCOL, "the broker answered a malformed message");
+        return;
+    }
+    for (uint32_t i = 0; i < request->count; i++)
+        producer_batch_judge(request->batches[i], &answer->parts[i]);
+}
+
+static void request_done(struct client_call *call, enum ks_status status, uint8_t *frame,
+    const struct ks_response_view *response, const struct ks_error *err KS_UNUSED)
+{
+    struct producer_request *request = KS_CONTAINER_OF(call, struct producer_request, call);
+    struct producer_shard *shards[KS_PUT_PARTS_MAX];
+    request_ended(request);
+    for (uint32_t i = 0; i < request->count; i++)
+        shards[i] = request->batches[i]->shard;
+    if (status)
+        request_unanswered(request);
+    else
+        request_answered(request, response);
+    uint64_t now_ns = client_now_ns();
+    for (uint32_t i = 0; i < request->count; i++) {
+        if (shards[i]->gives_up && shards[i]->in_flight == 0)
+            shard_give_up(shards[i]);
+        producer_place_shard(shards[i], now_ns);
+    }
+    request_recycle(request);
+    ks_free(frame);
 }
 
 /* ---- sending ---- */
 
-static bool producer_has_credit(const struct kstream_producer *p, size_t bytes)
+/* One batch may always be on its way, else a small credit would stop everything. */
+static bool request_may_take(
+    const struct producer_request *request, const struct producer_batch *batch)
 {
-    /* One batch may always be on its way, else a small credit would stop everything. */
-    return p->in_flight_bytes == 0 || (p->in_flight_bytes + bytes <= p->conn.put_credit_bytes &&
-                                          client_conn_backlog(&p->conn) < BACKLOG_BYTES_MAX);
+    const struct kstream_producer *p = request->producer;
+    size_t bytes = batch->records.bytes;
+    size_t on_its_way = p->in_flight_bytes + request->bytes;
+    if (on_its_way > 0 && (on_its_way + bytes > p->conn.put_credit_bytes ||
+                              p->conn.backlog_bytes + request->bytes > BACKLOG_BYTES_MAX))
+        return false;
+    if (request->count == 0)
+        return true;
+    return request->bytes + bytes <= REQUEST_BYTES && request->count < KS_PUT_PARTS_MAX &&
+           request->record_count + batch->count <= KS_PUT_ROUTED_RECORDS_MAX && !batch->is_alone &&
+           !request->batches[0]->is_alone;
 }
 
-static bool batch_submit(struct producer_batch *batch)
+/* False: no memory. */
+static bool request_take(struct producer_request *request, struct producer_batch *batch)
 {
-    struct kstream_producer *p = batch->producer;
     struct producer_shard *shard = batch->shard;
+    if (!request_reserve(request))
+        return false;
+    batch->is_sealed = true;
     if (batch->producer_id == 0) {
         batch->producer_id = shard->producer_id;
         batch->producer_sequence = shard->next_sequence++;
     }
-    Kstream__ShardPut put = KSTREAM__SHARD_PUT__INIT;
-    put.shard_index = shard->index;
-    put.has_producer_id = true;
-    put.producer_id = batch->producer_id;
-    put.has_producer_sequence = true;
-    put.producer_sequence = batch->producer_sequence;
-    put.has_is_first = true;
-    put.is_first = batch->producer_sequence == 1;
-    put.record_count = batch->count;
-    put.records = (ProtobufCBinaryData){.len = batch->records.bytes, .data = batch->records.data};
-    Kstream__ShardPut *puts[1] = {&put};
-    Kstream__PutRecordsRequest request = KSTREAM__PUT_RECORDS_REQUEST__INIT;
-    request.stream_id = p->stream_id;
-    request.has_routing_epoch = true;
-    request.routing_epoch = p->routing.epoch;
-    request.n_shard_puts = 1;
-    request.shard_puts = puts;
-    batch->call.on_done = batch_done;
-    struct ks_error why = KS_ERROR_INIT;
-    if (client_conn_submit(&p->conn, &batch->call, KS_OP_PUT_RECORDS, &request.base, &why) != KS_OK)
-        return false; /* memory: tried again with the next turn */
     batch->is_in_flight = true;
-    batch->sent_ns = client_now_ns();
-    p->stats.batches_sent++;
-    if (batch->attempts++ > 0)
-        p->stats.retries++;
     shard->in_flight++;
     shard->in_flight_producer_id = batch->producer_id;
-    p->in_flight_bytes += batch->records.bytes;
+    request->batches[request->count++] = batch;
+    request->bytes += batch->records.bytes;
+    request->record_count += batch->count;
     return true;
 }
 
-static bool batch_is_due(const struct producer_batch *batch)
+static void part_of(const struct producer_batch *batch, struct ks_put_part *part)
 {
-    const struct kstream_producer *p = batch->producer;
-    return batch->is_sealed || p->is_flushing ||
-           has_passed_ms(batch->opened_ns, p->options.linger_ms);
+    *part = (struct ks_put_part){.producer_id = batch->producer_id,
+        .producer_sequence = batch->producer_sequence,
+        .shard_index = batch->shard->index,
+        .record_count = batch->count,
+        .is_first = batch->producer_sequence == 1,
+        .records = ks_view_of(batch->records.data, batch->records.bytes)};
 }
 
-/* True if the batch may go now, behind those of its shard that are in flight. */
-static bool batch_may_go(const struct producer_batch *batch)
+/* The frame, with the larger parts by reference. False: no memory, nothing has changed. */
+static bool request_write(struct producer_request *request)
 {
-    const struct kstream_producer *p = batch->producer;
-    const struct producer_shard *shard = batch->shard;
-    if (!batch_is_due(batch) || shard->in_flight >= p->options.in_flight_max ||
-        !producer_has_credit(p, batch->records.bytes))
+    struct kstream_producer *p = request->producer;
+    struct client_conn *conn = &p->conn;
+    struct ks_put_part parts[KS_PUT_PARTS_MAX];
+    size_t copied = KS_PUT_HEAD_BYTES_MAX;
+    size_t pieces = 2;
+    for (uint32_t i = 0; i < request->count; i++) {
+        part_of(request->batches[i], &parts[i]);
+        bool is_copied = parts[i].records.bytes <= COPY_BYTES_MAX;
+        copied += KS_PUT_PART_HEAD_BYTES_MAX + (is_copied ? parts[i].records.bytes : 0);
+        pieces += is_copied ? 0 : 2;
+    }
+    if (!client_conn_reserve(conn, copied, pieces))
         return false;
-    /* Two identities in flight at once could overtake each other. */
-    uint64_t producer_id = batch->producer_id ? batch->producer_id : shard->producer_id;
-    return shard->in_flight == 0 || shard->in_flight_producer_id == producer_id;
-}
-
-/* A closed shard without open questions hands its batches to its children. */
-static bool shard_can_reroute(struct producer_shard *shard)
-{
-    if (shard->is_open || shard->in_flight > 0 || ks_list_is_empty(&shard->batches))
-        return false;
-    KS_LIST_FOR_EACH(node, &shard->batches)
-    if (KS_CONTAINER_OF(node, struct producer_batch, node)->is_maybe_stored)
-        return false;
+    struct ks_put_routed put = {.request_id = conn->next_request_id,
+        .stream_id = ks_view_of_text(p->stream_id),
+        .routing_epoch = p->routing.epoch,
+        .parts = parts,
+        .part_count = request->count};
+    uint8_t head[KS_PUT_HEAD_BYTES_MAX];
+    size_t head_bytes = ks_put_routed_encode_head(&put, head);
+    KS_ASSERT(head_bytes > 0); /* far below the limit of a frame */
+    client_conn_append(conn, head, head_bytes);
+    for (uint32_t i = 0; i < request->count; i++) {
+        uint8_t part_head[KS_PUT_PART_HEAD_BYTES_MAX];
+        client_conn_append(conn, part_head, ks_put_part_encode_head(&parts[i], part_head));
+        if (parts[i].records.bytes <= COPY_BYTES_MAX)
+            client_conn_append(conn, parts[i].records.data, parts[i].records.bytes);
+        else
+            client_conn_append_borrowed(conn, parts[i].records.data, parts[i].records.bytes);
+    }
     return true;
 }
 
-static void shard_send(struct producer_shard *shard)
+static void request_submit(struct producer_request *request)
 {
-    if (shard->must_settle && shard->in_flight > 0)
-        return;
-    shard->must_settle = false;
-    if (client_now_ns() < shard->not_before_ns)
-        return;
-    KS_LIST_FOR_EACH(node, &shard->batches)
+    struct kstream_producer *p = request->producer;
+    request->call.on_done = request_done;
+    request->call.answer_by_ns = client_deadline_ns(p->options.request_timeout_ms);
+    client_conn_link(&p->conn, &request->call, KS_OP_PUT_RECORDS);
+    ks_list_push(&p->requests, &request->node);
+    p->in_flight_bytes += request->bytes;
+    for (uint32_t i = 0; i < request->count; i++) {
+        p->stats.batches_sent++;
+        if (request->batches[i]->attempts++ > 0)
+            p->stats.retries++;
+    }
+}
+
+/* Not sent: as if nothing had been taken. Sequences stay: the batches keep them. */
+static void request_undo(struct producer_request *request, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < request->count; i++) {
+        request->batches[i]->is_in_flight = false;
+        request->batches[i]->shard->in_flight--;
+        producer_place_shard(request->batches[i]->shard, now_ns);
+    }
+    request_recycle(request);
+}
+
+/* Fills one request from the shards that are ready. */
+static void request_fill(struct producer_request *request, uint64_t now_ns)
+{
+    struct kstream_producer *p = request->producer;
+    while (!ks_list_is_empty(&p->ready)) {
+        struct producer_shard *shard = KS_CONTAINER_OF(p->ready.next, struct producer_shard, node);
+        struct producer_batch *batch = producer_shard_next(shard);
+        KS_ASSERT(batch);
+        if (!request_may_take(request, batch))
+            return;
+        p->is_short = !request_take(request, batch);
+        if (p->is_short)
+            return;
+        producer_place_shard(shard, now_ns);
+    }
+}
+
+static void producer_send(struct kstream_producer *p)
+{
+    uint64_t now_ns = client_now_ns();
+    p->is_short = false;
+    while (!ks_list_is_empty(&p->ready) && !p->is_short) {
+        struct producer_request *request = request_get(p);
+        if (!request) {
+            p->is_short = true;
+            return;
+        }
+        request_fill(request, now_ns);
+        if (request->count == 0) {
+            request_recycle(request);
+            return;
+        }
+        if (!request_write(request)) {
+            request_undo(request, now_ns);
+            p->is_short = true;
+            return;
+        }
+        request_submit(request);
+    }
+}
+
+/* ---- time ---- */
+
+static void producer_check_times(struct kstream_producer *p, uint64_t now_ns)
+{
+    KS_LIST_FOR_EACH_SAFE(node, &p->paused)
     {
-        struct producer_batch *batch = KS_CONTAINER_OF(node, struct producer_batch, node);
-        /* A closed shard is only asked about what it may have; the rest waits for its children. */
-        if (batch->is_in_flight || (!shard->is_open && !batch->is_maybe_stored))
-            continue;
-        if (!batch_may_go(batch))
-            return;
-        batch->is_sealed = true;
-        if (!batch_submit(batch))
+        struct producer_shard *shard = KS_CONTAINER_OF(node, struct producer_shard, node);
+        if (now_ns >= shard->not_before_ns)
+            producer_place_shard(shard, now_ns);
+    }
+    while (!ks_list_is_empty(&p->lingering)) {
+        struct producer_shard *shard =
+            KS_CONTAINER_OF(p->lingering.next, struct producer_shard, node);
+        producer_place_shard(shard, now_ns);
+        if (shard->place == PRODUCER_LINGERS)
             return;
     }
 }
 
-static void producer_give_up_old(struct kstream_producer *p)
+/* ---- turns ---- */
+
+static void producer_move(struct kstream_producer *p)
 {
-    uint32_t max_ms = p->options.retry_time_max_ms;
-    if (p->fatal) {
-        client_conn_close(&p->conn, p->fatal, p->trouble.text);
-        producer_fail_all(p, p->fatal, p->trouble.text);
-        return;
-    }
-    if (p->trouble_since_ns && p->conn.state != CLIENT_CONN_OPEN &&
-        has_passed_ms(p->trouble_since_ns, max_ms)) {
-        producer_fail_all(p, KS_UNAVAILABLE, p->trouble.text);
-        p->trouble_since_ns = client_now_ns();
-    }
-    for (uint32_t i = 0; i < p->shard_count; i++) {
-        struct producer_shard *shard = p->shards[i];
-        if (shard->trouble_since_ns == 0 || shard->in_flight > 0 ||
-            !has_passed_ms(shard->trouble_since_ns, max_ms))
-            continue;
-        for (struct producer_batch *batch; (batch = producer_shard_head(shard));)
-            producer_batch_fail(batch, p->trouble.status ? p->trouble.status : KS_TIMEOUT,
-                p->trouble.text[0] ? p->trouble.text : "the broker refused it for too long");
-        producer_shard_new_identity(shard);
-        shard->trouble_since_ns = 0;
-    }
+    while (!ks_list_is_empty(&p->moving))
+        producer_shard_reroute(KS_CONTAINER_OF(p->moving.next, struct producer_shard, node));
+}
+
+/* What has failed since the turn before counts once. */
+static void producer_note_failures(struct kstream_producer *p)
+{
+    bool is_lost = p->closed_count != p->conn.closed_count;
+    p->closed_count = p->conn.closed_count;
+    if (is_lost)
+        producer_attempt_failed(p, &p->conn.why_closed);
+    else if (p->has_failed)
+        producer_attempt_failed(p, &p->trouble);
+    p->has_failed = false;
+}
+
+/* True: connected. A new connection may be one to a broker that has restarted: its routing comes
+ * first. */
+static bool producer_connect(struct kstream_producer *p)
+{
+    if (p->conn.state == CLIENT_CONN_OPEN)
+        return true;
+    p->phase = PRODUCER_WANTS_ROUTING;
+    p->setup_not_before_ns = 0;
+    client_conn_keep(&p->conn);
+    client_conn_process(&p->conn);
+    return p->conn.state == CLIENT_CONN_OPEN;
 }
 
 static void producer_turn(struct kstream_producer *p)
 {
-    bool is_ready = producer_connect(p);
-    producer_check_answers(p);
-    producer_give_up_old(p);
-    if (!is_ready || p->conn.state != CLIENT_CONN_OPEN || p->fatal)
+    client_conn_process(&p->conn);
+    producer_note_failures(p);
+    if (p->fatal) {
+        if (p->memory_bytes > 0 || p->conn.state != CLIENT_CONN_CLOSED)
+            producer_bury(p);
         return;
-    for (uint32_t i = 0; i < p->shard_count; i++)
-        if (shard_can_reroute(p->shards[i]))
-            producer_shard_reroute(p->shards[i]);
-    for (uint32_t i = 0; i < p->shard_count; i++)
-        shard_send(p->shards[(p->turn + i) % p->shard_count]);
-    p->turn++;
+    }
+    producer_unstage(p);
+    producer_check_times(p, client_now_ns());
+    if (!producer_connect(p))
+        return;
+    if (p->phase == PRODUCER_RUNS) {
+        producer_move(p);
+        producer_send(p);
+    } else {
+        setup_ask(p);
+    }
     client_conn_process(&p->conn);
 }
 
 void producer_pump(struct kstream_producer *p)
 {
+    if (p->is_in_callback)
+        return;
     /* An answer that came in makes room for the next batch; bounded, for the caller has work too.
      */
     for (int i = 0; i < TURNS_MAX; i++) {
         p->wants_turn = false;
         producer_turn(p);
         if (!p->wants_turn)
-            return;
+            break;
     }
+    if (p->client->watch.epoll_fd >= 0)
+        client_arm(p->client, producer_next_timer_ns(p));
 }
 
-/* A time that has passed is no timer: then the socket is waited for. */
-static uint64_t if_ahead(uint64_t timer_ns, uint64_t now_ns)
-{
-    return timer_ns > now_ns ? timer_ns : CLIENT_DEADLINE_NONE;
-}
-
-static uint64_t shard_timer_ns(
-    const struct kstream_producer *p, const struct producer_shard *shard, uint64_t now_ns)
+/* What records wait for, apart from the socket. */
+static uint64_t waiting_timer_ns(const struct kstream_producer *p)
 {
     uint64_t timer_ns = CLIENT_DEADLINE_NONE;
-    KS_LIST_FOR_EACH(node, &shard->batches)
-    {
-        const struct producer_batch *batch = KS_CONTAINER_OF(node, struct producer_batch, node);
-        if (batch->is_in_flight)
-            timer_ns = ks_min_u64(
-                timer_ns, batch->sent_ns + (uint64_t)p->options.request_timeout_ms * 1000000u);
-        else if (!batch->is_sealed)
-            timer_ns = ks_min_u64(timer_ns,
-                if_ahead(batch->opened_ns + (uint64_t)p->options.linger_ms * 1000000u, now_ns));
+    uint64_t linger_ns = (uint64_t)p->options.linger_ms * 1000000u;
+    KS_LIST_FOR_EACH(node, &p->paused)
+    timer_ns =
+        ks_min_u64(timer_ns, KS_CONTAINER_OF(node, struct producer_shard, node)->not_before_ns);
+    if (!ks_list_is_empty(&p->lingering)) {
+        struct producer_shard *shard =
+            KS_CONTAINER_OF(p->lingering.next, struct producer_shard, node);
+        timer_ns = ks_min_u64(timer_ns, producer_shard_open_batch(shard)->opened_ns + linger_ns);
     }
-    if (!ks_list_is_empty(&shard->batches))
-        timer_ns = ks_min_u64(timer_ns, if_ahead(shard->not_before_ns, now_ns));
+    if (p->stage.count > 0)
+        timer_ns = ks_min_u64(timer_ns, p->stage.list[0].record.entry.put_ns + linger_ns);
     return timer_ns;
 }
 
 uint64_t producer_next_timer_ns(const struct kstream_producer *p)
 {
-    uint64_t now_ns = client_now_ns();
     if (p->wants_turn)
-        return now_ns;
-    uint64_t timer_ns = now_ns + (uint64_t)TIMER_MS_MAX * 1000000u;
+        return 0;
     if (p->fatal)
+        return p->memory_bytes > 0 ? 0 : CLIENT_DEADLINE_NONE;
+    uint64_t timer_ns = client_conn_timer_ns(&p->conn);
+    if (p->memory_bytes > 0)
+        timer_ns = ks_min_u64(timer_ns, waiting_timer_ns(p));
+    if (p->conn.state != CLIENT_CONN_OPEN)
         return timer_ns;
-    if (p->conn.state == CLIENT_CONN_CLOSED)
-        return ks_min_u64(timer_ns, p->reconnect_not_before_ns);
-    if (p->conn.state == CLIENT_CONN_CONNECTING)
-        return ks_min_u64(
-            timer_ns, p->connect_since_ns + (uint64_t)p->connect_timeout_ms * 1000000u);
-    for (uint32_t i = 0; i < p->shard_count; i++)
-        timer_ns = ks_min_u64(timer_ns, shard_timer_ns(p, p->shards[i], now_ns));
+    if (p->phase != PRODUCER_RUNS && !ks_list_is_linked(&p->setup_call.node))
+        timer_ns = ks_min_u64(timer_ns, p->setup_not_before_ns);
+    if (p->is_short)
+        timer_ns = ks_min_u64(timer_ns, client_now_ns() + SHORT_PAUSE_NS);
     return timer_ns;
 }

@@ -1,6 +1,5 @@
 #include "tests/unit/client/fake_broker.h"
 
-#include "proto/sequence.h"
 #include "tests/unit/client/fake_broker_priv.h"
 
 #include <arpa/inet.h>
@@ -45,7 +44,7 @@ ProtobufCMessage *fake_unpack(struct fake_request *request)
 
 /* ---- routing ---- */
 
-static Kstream__DescribeRoutingResponse *routing_make(struct fake_request *request)
+Kstream__DescribeRoutingResponse *fake_routing(struct fake_request *request)
 {
     struct fake_broker *broker = request->broker;
     Kstream__DescribeRoutingResponse *routing = ks_arena_zalloc(&request->arena, sizeof *routing);
@@ -78,10 +77,19 @@ static Kstream__DescribeRoutingResponse *routing_make(struct fake_request *reque
     routing->stream_name = ks_arena_strdup(&request->arena, "clicks");
     routing->stream_id = ks_arena_strdup(&request->arena, STREAM_ID);
     routing->stream_status = ks_arena_strdup(&request->arena, "ACTIVE");
+    routing->ack = broker->ack ? ks_arena_strdup(&request->arena, broker->ack) : NULL;
     routing->routing_epoch = broker->epoch;
     routing->record_bytes_max = KS_RECORD_BYTES_DEFAULT;
-    routing->ack = broker->ack ? ks_arena_strdup(&request->arena, broker->ack) : NULL;
     return routing;
+}
+
+static struct fake_shard *add_child(
+    struct fake_broker *broker, struct ks_hash_range range, uint32_t parent, uint32_t other)
+{
+    struct fake_shard *child = &broker->shards[broker->shard_count++];
+    *child = (struct fake_shard){
+        .range = range, .is_open = true, .parents = {parent, other}, .has_parent = true};
+    return child;
 }
 
 /* The last open shard becomes two. */
@@ -93,192 +101,27 @@ static void split(struct fake_broker *broker)
     struct ks_hash_range range = broker->shards[parent].range;
     ks_u128 middle = range.first + (range.last - range.first) / 2;
     broker->shards[parent].is_open = false;
-    broker->shards[broker->shard_count++] =
-        (struct fake_shard){.range = {range.first, middle}, .is_open = true};
-    broker->shards[broker->shard_count++] =
-        (struct fake_shard){.range = {middle + 1, range.last}, .is_open = true};
+    add_child(broker, (struct ks_hash_range){range.first, middle}, parent, parent);
+    add_child(broker, (struct ks_hash_range){middle + 1, range.last}, parent, parent);
     broker->epoch++;
 }
 
-/* ---- puts ---- */
-
-/* strndup would look for a zero behind bytes that have none. */
-static char *text_of(struct ks_view bytes)
+/* The last two open shards that lie side by side become one. */
+static void merge(struct fake_broker *broker)
 {
-    char *text = malloc(bytes.bytes + 1);
-    KS_ASSERT(text);
-    if (bytes.bytes > 0)
-        memcpy(text, bytes.data, bytes.bytes);
-    text[bytes.bytes] = '\0';
-    return text;
-}
-
-static void shard_store(struct fake_shard *shard, struct ks_view key, struct ks_view data)
-{
-    struct fake_record *records =
-        realloc(shard->records, (shard->count + 1) * sizeof *shard->records);
-    ck_assert_ptr_nonnull(records);
-    shard->records = records;
-    records[shard->count].key = text_of(key);
-    records[shard->count].data = text_of(data);
-    shard->count++;
-}
-
-static const struct fake_batch *shard_known(
-    const struct fake_shard *shard, uint64_t producer_id, uint64_t sequence)
-{
-    for (size_t i = 0; i < shard->batch_count; i++)
-        if (shard->batches[i].producer_id == producer_id && shard->batches[i].sequence == sequence)
-            return &shard->batches[i];
-    return NULL;
-}
-
-static uint64_t shard_last_sequence(const struct fake_shard *shard, uint64_t producer_id)
-{
-    uint64_t last = 0;
-    for (size_t i = 0; i < shard->batch_count; i++)
-        if (shard->batches[i].producer_id == producer_id)
-            last = ks_max_u64(last, shard->batches[i].sequence);
-    return last;
-}
-
-static void answer_put(
-    struct fake_request *request, uint32_t index, uint64_t first, uint32_t count, bool is_duplicate)
-{
-    Kstream__ShardPutResult result = KSTREAM__SHARD_PUT_RESULT__INIT;
-    result.shard_index = index;
-    result.first_sequence = first;
-    result.record_count = count;
-    result.arrival_unix_ms = FAKE_NOW_UNIX_MS;
-    result.created_unix_s = FAKE_CREATED_UNIX_S;
-    result.has_is_duplicate = is_duplicate;
-    result.is_duplicate = is_duplicate;
-    Kstream__ShardPutResult *parts[1] = {&result};
-    Kstream__PutRecordsResponse response = KSTREAM__PUT_RECORDS_RESPONSE__INIT;
-    response.n_parts = 1;
-    response.parts = parts;
-    fake_answer(request, KS_OP_PUT_RECORDS, &response.base);
-}
-
-/* The rules of DESIGN 8; KS_OK when the batch is to be stored. */
-static enum ks_status put_judge(const struct fake_shard *shard, const Kstream__ShardPut *put)
-{
-    uint64_t last = shard_last_sequence(shard, put->producer_id);
-    if (!shard->is_open)
-        return last == 0 && !put->is_first ? KS_PRODUCER_UNKNOWN : KS_SHARD_CLOSED;
-    if (last == 0 && !put->is_first)
-        return KS_PRODUCER_UNKNOWN;
-    if (last > 0 && put->producer_sequence <= last)
-        return KS_PRODUCER_UNKNOWN;
-    if (last > 0 && put->producer_sequence > last + 1)
-        return KS_PRODUCER_GAP;
-    return KS_OK;
-}
-
-static void put_store(struct fake_request *request, struct fake_shard *shard,
-    const Kstream__ShardPut *put, uint32_t body_crc)
-{
-    uint64_t first = shard->count + 1;
-    struct ks_record_walk walk;
-    struct ks_record_view record;
-    ks_record_walk_init(&walk, ks_view_of(put->records.data, put->records.len));
-    while (ks_record_walk_next(&walk, &record) == KS_OK)
-        shard_store(shard, record.key, record.data);
-    struct fake_batch *batches =
-        realloc(shard->batches, (shard->batch_count + 1) * sizeof *shard->batches);
-    ck_assert_ptr_nonnull(batches);
-    shard->batches = batches;
-    batches[shard->batch_count++] = (struct fake_batch){.producer_id = put->producer_id,
-        .sequence = put->producer_sequence,
-        .count = put->record_count,
-        .body_crc = body_crc,
-        .first = first};
-    answer_put(request, put->shard_index, first, put->record_count, false);
-}
-
-static void do_put_routed(struct fake_request *request, const Kstream__PutRecordsRequest *message)
-{
-    struct fake_broker *broker = request->broker;
-    ck_assert_uint_eq(message->n_shard_puts, 1);
-    const Kstream__ShardPut *put = message->shard_puts[0];
-    ck_assert_str_eq(message->stream_id, STREAM_ID);
-    ck_assert_uint_lt(put->shard_index, broker->shard_count);
-    struct fake_shard *shard = &broker->shards[put->shard_index];
-    uint32_t body_crc = 0;
-    struct ks_record_limits limits = {KS_RECORD_BYTES_DEFAULT, KS_PUT_ROUTED_RECORDS_MAX};
-    ck_assert_int_eq(ks_records_validate(ks_view_of(put->records.data, put->records.len),
-                         put->record_count, &limits, &body_crc, NULL),
-        KS_OK);
-    if (message->routing_epoch != broker->epoch) {
-        fake_answer_error(request, KS_ROUTING_CHANGED, 0, routing_make(request));
-        return;
-    }
-    const struct fake_batch *known = shard_known(shard, put->producer_id, put->producer_sequence);
-    if (known) {
-        /* Repeated unchanged, or the client has broken its promise. */
-        ck_assert_uint_eq(known->count, put->record_count);
-        ck_assert_uint_eq(known->body_crc, body_crc);
-        answer_put(request, put->shard_index, known->first, known->count, true);
-        return;
-    }
-    enum ks_status st = put_judge(shard, put);
-    if (st == KS_OK)
-        put_store(request, shard, put, body_crc);
-    else
-        fake_answer_error(request, st, shard_last_sequence(shard, put->producer_id) + 1, NULL);
-}
-
-/* The plain form: everything goes to shard 0, but a key that starts with '!' is throttled. */
-static void do_put_plain(struct fake_request *request, const Kstream__PutRecordsRequest *message)
-{
-    Kstream__Error error = KSTREAM__ERROR__INIT;
-    error.status = KS_THROTTLED;
-    error.message = ks_arena_strdup(&request->arena, "too fast");
-    Kstream__ShardPutResult good = KSTREAM__SHARD_PUT_RESULT__INIT;
-    Kstream__ShardPutResult bad = KSTREAM__SHARD_PUT_RESULT__INIT;
-    good.first_sequence = request->broker->shards[0].count + 1;
-    good.arrival_unix_ms = FAKE_NOW_UNIX_MS;
-    good.created_unix_s = FAKE_CREATED_UNIX_S;
-    bad.error = &error;
-    bad.shard_index = 1;
-    Kstream__ShardPutResult *parts[2] = {&good, &bad};
-    Kstream__PutRecordsResponse response = KSTREAM__PUT_RECORDS_RESPONSE__INIT;
-    response.n_parts = 2;
-    response.parts = parts;
-    response.n_record_parts = message->n_records;
-    response.record_parts = ks_arena_zalloc(&request->arena, message->n_records * sizeof(uint32_t));
-    for (size_t i = 0; i < message->n_records; i++) {
-        const Kstream__PutRecordsRequestEntry *entry = message->records[i];
-        bool is_bad = entry->partition_key[0] == '!';
-        response.record_parts[i] = is_bad;
-        response.failed_record_count += is_bad;
-        bad.record_count += is_bad;
-        good.record_count += !is_bad;
-        if (!is_bad)
-            shard_store(&request->broker->shards[0], ks_view_of_text(entry->partition_key),
-                ks_view_of(entry->data.data, entry->data.len));
-    }
-    fake_answer(request, KS_OP_PUT_RECORDS, &response.base);
-}
-
-static void do_put_record(struct fake_request *request)
-{
-    const Kstream__PutRecordRequest *message = (const void *)fake_unpack(request);
-    struct fake_shard *shard = &request->broker->shards[0];
-    shard_store(shard, ks_view_of_text(message->partition_key),
-        ks_view_of(message->data.data, message->data.len));
-    Kstream__PutRecordResponse response = KSTREAM__PUT_RECORD_RESPONSE__INIT;
-    char text[KS_SEQUENCE_TEXT_BYTES];
-    char shard_id[KS_SHARD_ID_TEXT_BYTES];
-    struct ks_sequence_number number = {
-        .created_unix_s = FAKE_CREATED_UNIX_S, .ordinal = shard->count};
-    ks_sequence_to_text(&number, text);
-    ks_shard_id_to_text(0, shard_id);
-    response.shard_id = shard_id;
-    response.sequence_number = text;
-    response.sequence = shard->count;
-    response.arrival_unix_ms = FAKE_NOW_UNIX_MS;
-    fake_answer(request, KS_OP_PUT_RECORD, &response.base);
+    for (uint32_t i = broker->shard_count; i-- > 0;)
+        for (uint32_t j = 0; j < broker->shard_count; j++) {
+            struct fake_shard *low = &broker->shards[i];
+            struct fake_shard *high = &broker->shards[j];
+            if (!low->is_open || !high->is_open || low->range.last + 1 != high->range.first ||
+                high->range.first == 0 || broker->shard_count == FAKE_SHARDS_MAX)
+                continue;
+            low->is_open = false;
+            high->is_open = false;
+            add_child(broker, (struct ks_hash_range){low->range.first, high->range.last}, i, j);
+            broker->epoch++;
+            return;
+        }
 }
 
 /* ---- requests ---- */
@@ -301,17 +144,17 @@ static void do_request(struct fake_request *request)
         do_ping(request);
         return;
     case KS_OP_DESCRIBE_ROUTING:
-        fake_answer(request, KS_OP_DESCRIBE_ROUTING, &routing_make(request)->base);
+        fake_answer(request, KS_OP_DESCRIBE_ROUTING, &fake_routing(request)->base);
         return;
     case KS_OP_PUT_RECORD:
-        do_put_record(request);
+        fake_put_record(request);
         return;
     case KS_OP_PUT_RECORDS: {
         const Kstream__PutRecordsRequest *message = (const void *)fake_unpack(request);
         if (message->n_shard_puts > 0)
-            do_put_routed(request, message);
+            fake_put_routed(request, message);
         else
-            do_put_plain(request, message);
+            fake_put_plain(request, message);
         return;
     }
     case KS_OP_GET_SHARD_ITERATOR:
@@ -321,13 +164,17 @@ static void do_request(struct fake_request *request)
         fake_get_records(request);
         return;
     case KS_OP_RESUME_PRODUCER:
+        fake_resume_producer(request);
+        return;
+    case KS_OP_LIST_SHARDS:
+        fake_list_shards(request);
+        return;
     case KS_OP_CONFIRM_CLOCK:
     case KS_OP_CREATE_STREAM:
     case KS_OP_DELETE_STREAM:
     case KS_OP_DESCRIBE_STREAM:
     case KS_OP_DESCRIBE_STREAM_SUMMARY:
     case KS_OP_LIST_STREAMS:
-    case KS_OP_LIST_SHARDS:
     case KS_OP_SPLIT_SHARD:
     case KS_OP_MERGE_SHARDS:
     case KS_OP_UPDATE_SHARD_COUNT:
@@ -340,7 +187,8 @@ static void do_request(struct fake_request *request)
 static enum fake_fault random_fault(struct fake_broker *broker)
 {
     static const enum fake_fault harmless[] = {FAKE_CLOSE_BEFORE, FAKE_CLOSE_AFTER,
-        FAKE_HALF_ANSWER, FAKE_GARBAGE, FAKE_WRONG_ANSWER, FAKE_ERROR, FAKE_SPLIT};
+        FAKE_HALF_ANSWER, FAKE_GARBAGE, FAKE_WRONG_ANSWER, FAKE_ERROR, FAKE_PART_ERROR, FAKE_SPLIT,
+        FAKE_MERGE};
     if (!ks_prng_chance(&broker->prng, broker->misbehave_percent, 100))
         return FAKE_NONE;
     return harmless[ks_prng_below(&broker->prng, KS_COUNT_OF(harmless))];
@@ -391,7 +239,9 @@ static bool request_finish(struct fake_request *request, int fd)
     case FAKE_NONE:
     case FAKE_CLOSE_BEFORE:
     case FAKE_ERROR:
+    case FAKE_PART_ERROR:
     case FAKE_SPLIT:
+    case FAKE_MERGE:
     case FAKE_FORGET:
     case FAKE_LOSE_LAST:
     case FAKE_DAMAGE_RECORD:
@@ -412,26 +262,50 @@ static void lose_last(struct fake_shard *shard)
     }
 }
 
-static bool handle(struct fake_broker *broker, int fd, struct ks_view body)
+static void park(struct fake_connection *connection, struct ks_view body)
+{
+    ck_assert_uint_lt(connection->parked_count, PARKED_MAX);
+    struct fake_parked *parked = &connection->parked[connection->parked_count++];
+    parked->body = malloc(body.bytes);
+    ck_assert_ptr_nonnull(parked->body);
+    memcpy(parked->body, body.data, body.bytes);
+    parked->bytes = body.bytes;
+}
+
+/* What the fault does to the broker before the request is looked at. */
+static void misfortune(struct fake_broker *broker, enum fake_fault fault)
+{
+    if (fault == FAKE_SPLIT)
+        split(broker);
+    if (fault == FAKE_MERGE)
+        merge(broker);
+    for (uint32_t i = 0; fault == FAKE_FORGET && i < broker->shard_count; i++)
+        broker->shards[i].batch_count = 0;
+    for (uint32_t i = 0; fault == FAKE_LOSE_LAST && i < broker->shard_count; i++)
+        lose_last(&broker->shards[i]);
+}
+
+/* is_again: it has waited; faults are for the first time. False: the connection ends. */
+static bool handle(struct fake_broker *broker, struct fake_connection *connection,
+    struct ks_view body, bool is_again)
 {
     struct fake_request request = {.broker = broker};
     ck_assert_int_eq(ks_request_peek(body, &request.view, NULL), KS_OK);
-    request.fault = choose_fault(broker, request.view.op);
+    request.fault = is_again ? FAKE_NONE : choose_fault(broker, request.view.op);
     if (request.fault == FAKE_CLOSE_BEFORE)
         return false;
     ks_arena_init(&request.arena, 64u << 20);
     ks_buf_init(&request.out, 64u << 20);
-    if (request.fault == FAKE_SPLIT)
-        split(broker);
-    for (uint32_t i = 0; request.fault == FAKE_FORGET && i < broker->shard_count; i++)
-        broker->shards[i].batch_count = 0;
-    for (uint32_t i = 0; request.fault == FAKE_LOSE_LAST && i < broker->shard_count; i++)
-        lose_last(&broker->shards[i]);
+    misfortune(broker, request.fault);
     if (request.fault == FAKE_ERROR)
         fake_answer_error(&request, broker->error_status, 0, NULL);
     else
         do_request(&request);
-    bool goes_on = request_finish(&request, fd);
+    bool goes_on = true;
+    if (request.must_wait)
+        park(connection, body);
+    else
+        goes_on = request_finish(&request, connection->fd);
     ks_buf_fini(&request.out);
     ks_arena_fini(&request.arena);
     return goes_on;
@@ -445,6 +319,22 @@ static void connection_close(struct fake_connection *connection)
         close(connection->fd);
     connection->fd = -1;
     ks_buf_fini(&connection->in);
+    while (connection->parked_count > 0)
+        free(connection->parked[--connection->parked_count].body);
+}
+
+/* Each parked request once more: it may have what it waits for now. */
+static void connection_unpark(struct fake_broker *broker, struct fake_connection *connection)
+{
+    struct fake_parked again[PARKED_MAX];
+    size_t count = connection->parked_count;
+    memcpy(again, connection->parked, sizeof again);
+    connection->parked_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        KS_IGNORE(handle(broker, connection, ks_view_of(again[i].body, again[i].bytes), true),
+            "the end is noticed when it is read");
+        free(again[i].body);
+    }
 }
 
 static bool connection_read(struct fake_broker *broker, struct fake_connection *connection)
@@ -462,7 +352,7 @@ static bool connection_read(struct fake_broker *broker, struct fake_connection *
         if (!frame.is_complete)
             return true;
         pthread_mutex_lock(&broker->mu);
-        bool goes_on = handle(broker, connection->fd, frame.body);
+        bool goes_on = handle(broker, connection, frame.body, false);
         pthread_mutex_unlock(&broker->mu);
         if (!goes_on)
             return false;
@@ -477,6 +367,7 @@ static void take_connection(struct fake_broker *broker, bool is_away)
     for (size_t i = 0; fd >= 0 && !is_away && i < CONNECTIONS_MAX; i++)
         if (broker->connections[i].fd < 0) {
             broker->connections[i].fd = fd;
+            broker->connections[i].parked_count = 0;
             ks_buf_init(&broker->connections[i].in, 64u << 20);
             return;
         }
@@ -509,6 +400,11 @@ static void *fake_broker_main(void *arg)
         }
         if (must_stop)
             return NULL;
+        pthread_mutex_lock(&broker->mu);
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+            if (broker->connections[i].fd >= 0)
+                connection_unpark(broker, &broker->connections[i]);
+        pthread_mutex_unlock(&broker->mu);
         if (fds[1].revents)
             take_connection(broker, is_away);
     }
@@ -626,8 +522,51 @@ void fake_broker_append(
     struct fake_broker *broker, uint32_t shard, const char *key, const char *data)
 {
     pthread_mutex_lock(&broker->mu);
-    shard_store(&broker->shards[shard], ks_view_of_text(key), ks_view_of_text(data));
+    fake_shard_store(&broker->shards[shard], ks_view_of_text(key), ks_view_of_text(data));
     pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_long_poll(struct fake_broker *broker)
+{
+    pthread_mutex_lock(&broker->mu);
+    broker->has_long_poll = true;
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_split(struct fake_broker *broker)
+{
+    pthread_mutex_lock(&broker->mu);
+    split(broker);
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_merge(struct fake_broker *broker)
+{
+    pthread_mutex_lock(&broker->mu);
+    merge(broker);
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_expire(struct fake_broker *broker, uint32_t shard)
+{
+    pthread_mutex_lock(&broker->mu);
+    broker->shards[shard].is_expired = true;
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_allow_mismatch(struct fake_broker *broker)
+{
+    pthread_mutex_lock(&broker->mu);
+    broker->allows_mismatch = true;
+    pthread_mutex_unlock(&broker->mu);
+}
+
+uint32_t fake_broker_parts_max(struct fake_broker *broker)
+{
+    pthread_mutex_lock(&broker->mu);
+    uint32_t parts = broker->parts_max;
+    pthread_mutex_unlock(&broker->mu);
+    return parts;
 }
 
 void fake_broker_close_shard(struct fake_broker *broker, uint32_t shard)

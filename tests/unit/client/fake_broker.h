@@ -10,7 +10,7 @@
 #include "client/kstream.h"
 #include "proto/operations.h"
 
-#define FAKE_SHARDS_MAX 8
+#define FAKE_SHARDS_MAX 16
 #define FAKE_CREATED_UNIX_S 1790000000u
 #define FAKE_NOW_UNIX_MS 1790000001000u
 
@@ -24,11 +24,13 @@ enum fake_fault {
     FAKE_WRONG_ANSWER, /* done, the answer to another operation */
     FAKE_SILENCE,      /* done, no answer at all */
     FAKE_ERROR,        /* not done, answered with error_status */
+    FAKE_PART_ERROR,   /* a put: its first part is not done and answered with error_status */
     FAKE_SPLIT,        /* shard 0 or the last child is split first; then as usual */
+    FAKE_MERGE,        /* two open neighbours are merged first; then as usual */
     FAKE_FORGET,       /* the producer tables are emptied first; then as usual */
     FAKE_LOSE_LAST, /* the newest batch of each shard is lost first, as by a crash; then as usual */
     FAKE_DAMAGE_RECORD, /* GetRecords: one bit of the last record of the answer is flipped */
-    FAKE_NOTHING_YET    /* GetRecords: none this time, but behind */
+    FAKE_NOTHING_YET /* GetRecords: none this time, but behind; ResumeProducer: not durable yet */
 };
 
 struct fake_broker;
@@ -54,6 +56,16 @@ void fake_broker_away(struct fake_broker *broker, bool is_away);
 /* Every batch of the next answers holds that many records at most. */
 void fake_broker_append(
     struct fake_broker *broker, uint32_t shard, const char *key, const char *data);
+/* A GetRecords with wait_ms that finds nothing waits from now on, until there is something. */
+void fake_broker_long_poll(struct fake_broker *broker);
+void fake_broker_split(struct fake_broker *broker);
+void fake_broker_merge(struct fake_broker *broker);
+/* The shard is not listed any more, as when its last record has expired. */
+void fake_broker_expire(struct fake_broker *broker, uint32_t shard);
+/* A batch that is not the one first sent under its sequence is refused, not a broken test. */
+void fake_broker_allow_mismatch(struct fake_broker *broker);
+/* The most parts that a put has had. */
+uint32_t fake_broker_parts_max(struct fake_broker *broker);
 /* Closes the shard to writers: its readers get to its end. */
 void fake_broker_close_shard(struct fake_broker *broker, uint32_t shard);
 

@@ -18,6 +18,7 @@
 #define CONNECTIONS_MAX 16
 #define PLANS_MAX 64
 #define OPS_MAX 64
+#define PARKED_MAX 32
 #define RECORDS_PER_ANSWER 100
 #define STREAM_ID "fakeStreamFake000000-001"
 
@@ -38,6 +39,9 @@ struct fake_batch {
 struct fake_shard {
     struct ks_hash_range range;
     bool is_open;
+    bool is_expired; /* not listed any more */
+    bool has_parent;
+    uint32_t parents[2]; /* the same twice for one */
     struct fake_record *records;
     size_t count;
     struct fake_batch *batches;
@@ -50,9 +54,17 @@ struct fake_plan {
     enum fake_fault fault;
 };
 
+/* The body of a request that waits for records. */
+struct fake_parked {
+    uint8_t *body;
+    size_t bytes;
+};
+
 struct fake_connection {
     int fd; /* -1: free */
     struct ks_buf in;
+    struct fake_parked parked[PARKED_MAX];
+    size_t parked_count;
 };
 
 struct fake_broker {
@@ -74,6 +86,9 @@ struct fake_broker {
     uint32_t misbehave_percent;
     uint32_t put_credit_bytes;
     const char *ack;
+    bool allows_mismatch;
+    uint32_t parts_max;
+    bool has_long_poll;
     struct fake_connection connections[CONNECTIONS_MAX]; /* of the thread */
 };
 
@@ -82,6 +97,7 @@ struct fake_request {
     struct fake_broker *broker;
     struct ks_request_view view;
     enum fake_fault fault;
+    bool must_wait; /* for records */
     struct ks_arena arena;
     struct ks_buf out; /* the frame of the answer */
 };
@@ -93,6 +109,14 @@ void fake_answer_error(struct fake_request *request, enum ks_status status, uint
 /* The request's message, in its arena. */
 ProtobufCMessage *fake_unpack(struct fake_request *request);
 
+Kstream__DescribeRoutingResponse *fake_routing(struct fake_request *request);
+void fake_shard_store(struct fake_shard *shard, struct ks_view key, struct ks_view data);
+
+void fake_put_routed(struct fake_request *request, const Kstream__PutRecordsRequest *message);
+void fake_put_plain(struct fake_request *request, const Kstream__PutRecordsRequest *message);
+void fake_put_record(struct fake_request *request);
+void fake_resume_producer(struct fake_request *request);
+void fake_list_shards(struct fake_request *request);
 void fake_get_iterator(struct fake_request *request);
 void fake_get_records(struct fake_request *request);
 

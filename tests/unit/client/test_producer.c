@@ -2,166 +2,16 @@
  * The idempotent producer against a broker that loses answers, refuses, forgets and splits shards:
  * every record is stored once, in order per key, and acknowledged where it lies.
  */
-#include "tests/unit/client/fake_broker.h"
+#include "tests/unit/client/sender.h"
 #include "tests/unit/ks_check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RECORDS_MAX 4000
-#define KEYS 16
-
-/* What the callbacks said of each record. */
-struct sent_record {
-    struct sender *sender;
-    char data[32]; /* "KEY-NUMBER" */
-    int acks;
-    enum kstream_status status;
-    int outcome_unknown;
-    uint32_t shard_index;
-    uint64_t ordinal;
-};
-
-struct sender {
-    struct fake_broker *broker;
-    struct kstream_client *client;
-    struct kstream_producer *producer;
-    struct sent_record *records;
-    size_t count;
-};
-
-static struct kstream_producer_options quick_options(void)
-{
-    struct kstream_producer_options options = KSTREAM_PRODUCER_OPTIONS_INIT;
-    options.linger_ms = 0;
-    options.batch_records_max = 5;
-    return options;
-}
-
-static void sender_open_at(struct sender *sender, const struct kstream_producer_options *options)
-{
-    struct kstream_error err = KSTREAM_ERROR_INIT;
-    sender->client = fake_broker_connect(sender->broker, "20000");
-    sender->records = calloc(RECORDS_MAX, sizeof *sender->records);
-    sender->count = 0;
-    enum kstream_status st =
-        kstream_producer_open(sender->client, "clicks", options, &sender->producer, &err);
-    ck_assert_msg(st == KSTREAM_OK, "%s", err.text);
-}
-
-static void sender_open(
-    struct sender *sender, uint32_t shards, const struct kstream_producer_options *options)
-{
-    sender->broker = fake_broker_start(shards);
-    sender_open_at(sender, options);
-}
-
-static void sender_close(struct sender *sender)
-{
-    uint64_t left = 0;
-    KS_IGNORE(kstream_producer_close(sender->producer, 0, &left, NULL), "judged by the flush");
-    kstream_close(sender->client);
-    fake_broker_stop(sender->broker);
-    free(sender->records);
-}
-
-static void on_ack(const struct kstream_ack *ack, void *arg)
-{
-    struct sent_record *record = arg;
-    record->acks++;
-    record->status = ack->status;
-    record->outcome_unknown = ack->outcome_unknown;
-    record->shard_index = ack->shard_index;
-    record->ordinal = ack->ordinal;
-}
-
-static enum kstream_status sender_put_one(struct sender *sender, struct kstream_error *err)
-{
-    ck_assert_uint_lt(sender->count, RECORDS_MAX);
-    struct sent_record *record = &sender->records[sender->count];
-    char key[16];
-    int key_bytes = snprintf(key, sizeof key, "k%zu", sender->count % KEYS);
-    snprintf(record->data, sizeof record->data, "%s-%zu", key, sender->count);
-    enum kstream_status st = kstream_producer_put(sender->producer, key, (size_t)key_bytes,
-        record->data, strlen(record->data), on_ack, record, err);
-    if (st == KSTREAM_OK)
-        sender->count++;
-    return st;
-}
-
-static void sender_put(struct sender *sender, size_t count)
-{
-    struct kstream_error err = KSTREAM_ERROR_INIT;
-    for (size_t i = 0; i < count; i++) {
-        enum kstream_status st = sender_put_one(sender, &err);
-        ck_assert_msg(st == KSTREAM_OK, "%s", err.text);
-    }
-}
-
-static enum kstream_status sender_flush(struct sender *sender)
-{
-    struct kstream_error err = KSTREAM_ERROR_INIT;
-    return kstream_producer_flush(sender->producer, 30000, &err);
-}
-
-static void sender_flush_all(struct sender *sender)
-{
-    struct kstream_error err = KSTREAM_ERROR_INIT;
-    enum kstream_status st = kstream_producer_flush(sender->producer, 30000, &err);
-    ck_assert_msg(st == KSTREAM_OK, "%s: %s", kstream_status_name(st), err.text);
-}
-
-/* The shard and place of every stored record of that text; their number. */
-static size_t find_stored(struct fake_broker *broker, const char *data, uint32_t *shard, size_t *at)
-{
-    size_t found = 0;
-    for (uint32_t i = 0; i < fake_broker_shards(broker); i++)
-        for (size_t j = 0; j < fake_broker_count(broker, i); j++)
-            if (strcmp(fake_broker_data(broker, i, j), data) == 0) {
-                *shard = i;
-                *at = j;
-                found++;
-            }
-    return found;
-}
-
-/* Nothing lost, nothing twice, nothing out of order; every acknowledgement points at its record. */
-static void sender_check_all_stored(struct sender *sender)
-{
-    size_t stored = 0;
-    for (uint32_t i = 0; i < fake_broker_shards(sender->broker); i++)
-        stored += fake_broker_count(sender->broker, i);
-    ck_assert_uint_eq(stored, sender->count);
-    for (size_t i = 0; i < sender->count; i++) {
-        const struct sent_record *record = &sender->records[i];
-        uint32_t shard = 0;
-        size_t at = 0;
-        ck_assert_int_eq(record->acks, 1);
-        ck_assert_int_eq(record->status, KSTREAM_OK);
-        ck_assert_str_eq(fake_broker_data(sender->broker, record->shard_index, record->ordinal - 1),
-            record->data);
-        ck_assert_uint_eq(find_stored(sender->broker, record->data, &shard, &at), 1);
-        if (i < KEYS)
-            continue;
-        /* The record of this key before it: in the same shard before it, or in an older shard. */
-        const struct sent_record *before = &sender->records[i - KEYS];
-        ck_assert(
-            before->shard_index < record->shard_index ||
-            (before->shard_index == record->shard_index && before->ordinal < record->ordinal));
-    }
-}
-
-static struct kstream_producer_stats sender_stats(const struct sender *sender)
-{
-    struct kstream_producer_stats stats = KSTREAM_PRODUCER_STATS_INIT;
-    kstream_producer_stats(sender->producer, &stats);
-    return stats;
-}
-
 START_TEST(records_are_stored_once_in_order_and_acknowledged_where_they_lie)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     sender_open(&sender, 4, &options);
     sender_put(&sender, 1000);
     sender_flush_all(&sender);
@@ -184,7 +34,7 @@ static const enum fake_fault lost_answers[] = {FAKE_CLOSE_BEFORE, FAKE_CLOSE_AFT
 START_TEST(a_lost_answer_stores_nothing_twice_and_loses_nothing)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     options.request_timeout_ms = 200; /* for the silent broker */
     sender_open(&sender, 2, &options);
     fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, 1, lost_answers[_i]);
@@ -207,7 +57,7 @@ END_TEST
 START_TEST(what_the_broker_refuses_for_now_is_tried_again_in_order)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     sender_open(&sender, 1, &options);
     fake_broker_error_status(sender.broker, _i == 0 ? KS_THROTTLED : KS_STORAGE_FULL);
     for (uint32_t nth = 1; nth < 30; nth += 3)
@@ -223,7 +73,7 @@ END_TEST
 START_TEST(a_batch_refused_for_good_fails_alone)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     sender_open(&sender, 1, &options);
     fake_broker_error_status(sender.broker, KS_VALIDATION);
     fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, 3, FAKE_ERROR);
@@ -255,11 +105,13 @@ END_TEST
 START_TEST(a_split_takes_the_records_of_its_parent_along_in_order)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     sender_open(&sender, 1 + (uint32_t)_i, &options);
-    fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, 5, FAKE_SPLIT);
-    fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, 40, FAKE_SPLIT);
-    sender_put(&sender, 500);
+    fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, 3, FAKE_SPLIT);
+    sender_put(&sender, 250);
+    sender_flush_all(&sender);
+    fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, 3, FAKE_SPLIT);
+    sender_put(&sender, 250);
     sender_flush_all(&sender);
     ck_assert_uint_eq(fake_broker_shards(sender.broker), 5 + (uint32_t)_i);
     sender_check_all_stored(&sender);
@@ -270,7 +122,7 @@ END_TEST
 START_TEST(a_split_behind_a_lost_answer_stores_nothing_twice)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     sender_open(&sender, 1, &options);
     /* Stored in the parent, the answer lost; the parent is closed when the client asks again. */
     fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, 4, FAKE_CLOSE_AFTER);
@@ -286,7 +138,7 @@ END_TEST
 START_TEST(a_broker_that_has_forgotten_the_producer_gets_a_new_one)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     sender_open(&sender, 1, &options);
     sender_put(&sender, 20);
     sender_flush_all(&sender);
@@ -301,7 +153,7 @@ END_TEST
 START_TEST(an_outcome_the_broker_has_forgotten_is_said_to_be_unknown)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     options.in_flight_max = 1;
     options.linger_ms = 60000; /* whole batches only */
     sender_open(&sender, 1, &options);
@@ -325,7 +177,7 @@ END_TEST
 /* Records 15 to 19 were answered, and then a crash took them. */
 static void lose_and_go_on(struct sender *sender, const char *ack)
 {
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     options.linger_ms = 60000; /* whole batches only */
     sender->broker = fake_broker_start(1);
     fake_broker_ack(sender->broker, ack);
@@ -366,7 +218,7 @@ END_TEST
 START_TEST(an_absent_broker_fills_the_producer_and_loses_nothing)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     options.memory_bytes_max = 2000;
     struct kstream_error err = KSTREAM_ERROR_INIT;
     sender_open(&sender, 2, &options);
@@ -393,7 +245,7 @@ END_TEST
 START_TEST(a_put_that_may_block_waits_for_room)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     options.memory_bytes_max = 2000;
     options.block_ms_max = 20000;
     sender_open(&sender, 2, &options);
@@ -407,7 +259,7 @@ END_TEST
 START_TEST(retries_end_with_their_time)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     options.retry_time_max_ms = 300;
     sender_open(&sender, 1, &options);
     fake_broker_away(sender.broker, true);
@@ -430,7 +282,7 @@ END_TEST
 START_TEST(refusals_end_with_their_time_too)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     options.retry_time_max_ms = 50;
     sender_open(&sender, 1, &options);
     for (uint32_t nth = 1; nth <= 60; nth++)
@@ -448,7 +300,7 @@ END_TEST
 START_TEST(a_stream_that_is_gone_ends_the_producer)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     struct kstream_error err = KSTREAM_ERROR_INIT;
     sender_open(&sender, 1, &options);
     sender_put(&sender, 5);
@@ -468,7 +320,7 @@ END_TEST
 START_TEST(a_close_that_cannot_wait_says_what_was_left)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     struct kstream_error err = KSTREAM_ERROR_INIT;
     sender_open(&sender, 1, &options);
     sender_put(&sender, 5);
@@ -490,7 +342,7 @@ END_TEST
 START_TEST(without_credit_one_batch_at_a_time_gets_through)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     sender_open(&sender, 2, &options);
     fake_broker_put_credit(sender.broker, 0);
     sender_put(&sender, 200);
@@ -527,7 +379,7 @@ END_TEST
 START_TEST(whatever_happens_nothing_is_lost_twice_or_out_of_order)
 {
     struct sender sender;
-    struct kstream_producer_options options = quick_options();
+    struct kstream_producer_options options = sender_quick_options();
     options.in_flight_max = 1 + (uint32_t)_i % 5;
     options.batch_records_max = 1 + (uint32_t)_i % 7;
     sender_open(&sender, 1 + (uint32_t)_i % 3, &options);

@@ -215,10 +215,18 @@ START_TEST(an_absent_broker_is_said_and_reading_goes_on_when_it_is_back)
         open_reader(&scene, "shardId-000000000000", kstream_from_trim_horizon());
     struct kstream_batch *batch = NULL;
     fake_broker_away(scene.broker, true);
-    ck_assert_int_eq(kstream_reader_next(reader, 100, &batch, &err), KSTREAM_UNAVAILABLE);
+    /* What was on its way already is handed out first. */
+    int next = 0;
+    enum kstream_status st;
+    while ((st = kstream_reader_next(reader, 100, &batch, &err)) == KSTREAM_OK) {
+        next += (int)kstream_batch_count(batch);
+        kstream_batch_free(batch);
+    }
+    ck_assert_int_eq(st, KSTREAM_UNAVAILABLE);
+    ck_assert_int_lt(next, RECORDS);
     ck_assert_uint_gt(strlen(err.text), 0);
     fake_broker_away(scene.broker, false);
-    ck_assert_int_eq(read_all(reader, 0), RECORDS);
+    ck_assert_int_eq(read_all(reader, next), RECORDS);
     kstream_reader_close(reader);
     scene_close(&scene);
 }
