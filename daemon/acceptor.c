@@ -71,12 +71,14 @@ static void acceptor_deal(
     if (atomic_fetch_add(&shared->connections, 1) >= limit) {
         ks_emit(shared->events, KS_LEVEL_WARNING, "connection.refused",
             "why=\"limits.connections is reached\" limit=%llu", (unsigned long long)limit);
+        atomic_fetch_add(&shared->refused, 1);
         atomic_fetch_sub(&shared->connections, 1);
         close(fd);
         return;
     }
     struct arrival *arrival = ks_zalloc(sizeof(*arrival));
     if (!arrival) {
+        atomic_fetch_add(&shared->refused, 1);
         atomic_fetch_sub(&shared->connections, 1);
         close(fd);
         return;
@@ -89,6 +91,7 @@ static void acceptor_deal(
     arrival->protocol = acceptor->protocol;
     arrival->loop = &acceptor->loops[acceptor->next++ % acceptor->loop_count];
     arrival->mail.deliver = arrival_delivered;
+    atomic_fetch_add(&shared->accepted, 1);
     ks_mailbox_send(&arrival->loop->mailbox, &arrival->mail);
 }
 
@@ -117,8 +120,10 @@ static void acceptor_shed(struct ks_acceptor *acceptor, int socket)
     if (acceptor->spare_fd >= 0) {
         close(acceptor->spare_fd);
         int fd = accept4(socket, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
+        if (fd >= 0) {
+            atomic_fetch_add(&acceptor->loops[0].shared->refused, 1);
             close(fd);
+        }
         acceptor->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
     acceptor_pause(acceptor);

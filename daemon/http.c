@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/mailbox.h"
+#include "daemon/metrics.h"
 
 #include <event2/buffer.h>
 #include <event2/event.h>
@@ -52,11 +53,27 @@ static void http_readyz(struct evhttp_request *request, void *arg)
     http_answer(request, is_ready ? 200 : 503, is_ready ? "ok" : reason);
 }
 
+static void http_metrics(struct evhttp_request *request, void *arg)
+{
+    struct ks_http *http = arg;
+    KS_CLEANUP(ks_buf_fini) struct ks_buf text;
+    ks_buf_init(&text, KS_METRICS_BYTES_MAX);
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+    if (!http->options.write_metrics(http->options.arg, &text) ||
+        evbuffer_add(evhttp_request_get_output_buffer(request), text.data, text.bytes) < 0) {
+        http_answer(request, 503, "out of memory");
+        return;
+    }
+    evhttp_add_header(headers, "Content-Type", KS_METRICS_CONTENT_TYPE);
+    evhttp_add_header(headers, "Cache-Control", "no-store");
+    evhttp_send_reply(request, 200, NULL, NULL);
+}
+
 static void http_other(struct evhttp_request *request, void *arg)
 {
     (void)arg;
     http_answer(request, 404,
-        "not found: this door has /livez and /readyz; data goes over the native port");
+        "not found: this door has /livez, /readyz and /metrics; data goes over the native port");
 }
 
 static void http_mail(evutil_socket_t fd, short what, void *arg)
@@ -112,6 +129,8 @@ static bool http_open(struct ks_http *http)
     evhttp_set_timeout(http->evhttp, HTTP_TIMEOUT_S);
     evhttp_set_cb(http->evhttp, "/livez", http_livez, http);
     evhttp_set_cb(http->evhttp, "/readyz", http_readyz, http);
+    if (http->options.write_metrics)
+        evhttp_set_cb(http->evhttp, "/metrics", http_metrics, http);
     evhttp_set_gencb(http->evhttp, http_other, NULL);
     while (http->fds_left > 0)
         if (evhttp_accept_socket(http->evhttp, http->options.fds[--http->fds_left]) != 0)

@@ -1,11 +1,12 @@
 /*
- * The HTTP door, for now two questions: GET /livez (200 while the process lives, recovery included)
- * and GET /readyz (200 when requests are served, else 503 and why). A thread of its own, up before
- * anything that may take long.
+ * The HTTP door, for now three questions: GET /livez (200 while the process lives, recovery
+ * included), GET /readyz (200 when requests are served, else 503 and why) and GET /metrics. A
+ * thread of its own, up before anything that may take long.
  */
 #ifndef KS_DAEMON_HTTP_H
 #define KS_DAEMON_HTTP_H
 
+#include "base/bytes.h"
 #include "base/events.h"
 #include "base/status.h"
 
@@ -17,6 +18,8 @@ struct ks_http_options {
     const struct ks_events *events;
     /* Any thread. True: ready; else reason says why not, one line. */
     bool (*is_ready)(void *arg, char *reason, size_t reason_bytes);
+    /* The HTTP thread: the text of /metrics; false: out of memory. NULL: there is none. */
+    bool (*write_metrics)(void *arg, struct ks_buf *to);
     void *arg;
 };
 

@@ -134,6 +134,10 @@ static void logger_emit(
         known->second = second;
         known->count = 0;
     }
+    if (known) {
+        known->total++;
+        known->level = level;
+    }
     if (known && known->count++ >= KS_LOG_BURST) {
         known->suppressed++;
         return;
@@ -153,6 +157,19 @@ void ks_logger_init(struct ks_logger *logger, const struct ks_logger_options *op
     if (ks_md5_create(&logger->md5, NULL))
         logger->md5 = NULL;
     ks_mutex_init(&logger->mu, KS_RANK_EVENTS);
+}
+
+void ks_logger_counts(
+    struct ks_logger *logger, void (*each)(void *arg, const struct ks_log_count *count), void *arg)
+{
+    KS_LOCK_SCOPE(&logger->mu);
+    for (size_t i = 0; i < KS_LOG_NAMES_MAX && logger->names[i].name; i++) {
+        const struct ks_log_name *known = &logger->names[i];
+        const struct ks_log_count count = {
+            .name = known->name, .level = ks_log_level_name(known->level), .count = known->total};
+        if (known->total > 0)
+            each(arg, &count);
+    }
 }
 
 void ks_logger_set(struct ks_logger *logger, enum ks_log_format format, enum ks_level level)

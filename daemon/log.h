@@ -24,6 +24,8 @@ struct ks_log_name {
     uint64_t second;
     uint32_t count;
     uint64_t suppressed;
+    enum ks_level level;      /* of the last one */
+    uint64_t total;           /* since the start, those held back included */
     char id[KS_LOG_ID_BYTES]; /* the MD5 of "kstream:" and name; "" = not yet known */
 };
 
@@ -51,6 +53,14 @@ struct ks_logger_options {
 };
 
 void ks_logger_init(struct ks_logger *logger, const struct ks_logger_options *options);
+/* How many of each name were logged or held back. Any thread. */
+struct ks_log_count {
+    const char *name;
+    const char *level; /* "error" */
+    uint64_t count;
+};
+void ks_logger_counts(
+    struct ks_logger *logger, void (*each)(void *arg, const struct ks_log_count *count), void *arg);
 /* Any thread, from now on. */
 void ks_logger_set(struct ks_logger *logger, enum ks_log_format format, enum ks_level level);
 /* Writes what was still held back. */

@@ -14,6 +14,11 @@ static const char *const level_names[] = {
     [KS_LEVEL_WARNING] = "warning",
     [KS_LEVEL_ERROR] = "error",
 };
+const char *ks_log_level_name(enum ks_level level)
+{
+    return level_names[level];
+}
+
 static const char *const syslog_levels[] = {
     [KS_LEVEL_DEBUG] = "7",
     [KS_LEVEL_INFO] = "6",

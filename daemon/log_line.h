@@ -26,6 +26,7 @@ struct ks_log_event {
     const char *id; /* journald's MESSAGE_ID; "" = none */
 };
 
+const char *ks_log_level_name(enum ks_level level);
 /* has_prefix: systemd reads the lines: it adds the time itself and takes the level from "<N>". */
 void ks_log_line_text(struct ks_log_line *line, const struct ks_log_event *event, bool has_prefix);
 void ks_log_line_json(struct ks_log_line *line, const struct ks_log_event *event, bool has_prefix);

@@ -20,6 +20,7 @@
 
 struct ks_acceptor;
 struct ks_live;
+struct ks_loop_meter;
 
 #define KS_SLAB_BYTES (256u * 1024) /* one read, one write turn */
 
@@ -31,6 +32,8 @@ struct ks_loop_shared {
     struct ks_budget input;     /* bytes of requests being received or worked on */
     struct ks_budget output;    /* bytes of answers on their way out */
     _Atomic uint32_t connections;
+    _Atomic uint64_t accepted; /* connections, since the start */
+    _Atomic uint64_t refused;
     void *server; /* of the protocol above */
 };
 
@@ -59,6 +62,7 @@ struct ks_loop {
     struct ks_mail abort_mail;
     struct ks_mail probe_mail; /* "do you live", under way while is_probed */
     _Atomic bool is_probed;
+    struct ks_loop_meter *meter;           /* set before it runs; NULL in tests of a bare loop */
     void (*on_stop)(struct ks_loop *loop); /* what else listens on this loop closes */
     struct ks_acceptor *acceptor;          /* of loop 0; borrowed */
     bool is_stopping;

@@ -7,6 +7,7 @@
 #include "daemon/http.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/native.h"
 #include "daemon/notify.h"
 #include "daemon/ops.h"
@@ -51,6 +52,7 @@ struct daemon {
     struct ks_datadir datadir;
     struct ks_server server;
     struct ks_timekeeper timekeeper;
+    struct ks_metrics metrics;
     struct ks_acceptor acceptor;
     struct ks_http *http;
     struct ks_sockets sockets;
@@ -90,6 +92,12 @@ static bool daemon_is_ready(void *arg, char *reason, size_t reason_bytes)
         break;
     }
     return false;
+}
+
+static bool daemon_write_metrics(void *arg, struct ks_buf *to)
+{
+    struct daemon *daemon = arg;
+    return ks_metrics_write(&daemon->metrics, atomic_load(&daemon->progress_percent), to);
 }
 
 static void daemon_on_progress(void *arg, unsigned percent)
@@ -169,6 +177,7 @@ static enum ks_status start_http(struct daemon *daemon, struct ks_error *err)
         .fd_count = sockets->http_count,
         .events = &daemon->logger.events,
         .is_ready = daemon_is_ready,
+        .write_metrics = daemon_write_metrics,
         .arg = daemon};
     sockets->http_count = 0; /* taken, also by a failure */
     return ks_http_start(&http, &daemon->http, err);
@@ -230,6 +239,16 @@ static unsigned core_count(void)
     return sched_getaffinity(0, sizeof(cores), &cores) == 0 ? (unsigned)CPU_COUNT(&cores) : 1;
 }
 
+static bool stream_is_gone(void *arg, uint64_t number)
+{
+    struct ks_server *server = arg;
+    struct ks_stream *stream = NULL;
+    if (ks_registry_find_number(server->engine, number, &stream))
+        return true;
+    ks_stream_unref(stream);
+    return false;
+}
+
 static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
 {
     struct ks_server *server = &daemon->server;
@@ -243,11 +262,17 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
     server->loops = ks_calloc(count, sizeof(server->loops[0]));
     if (!server->loops)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot make the loops");
-    enum ks_status st = KS_OK;
+    const struct ks_meter_options meter = {.clock = &ks_clock_system,
+        .is_gone = stream_is_gone,
+        .arg = server,
+        .loop_count = count,
+        .streams_max = (uint32_t)config->metrics_streams};
+    enum ks_status st = ks_meter_create(&meter, &server->meter, err);
     for (unsigned i = 0; i < count && !st; i++) {
         st = ks_loop_init(&server->loops[i], i, &server->loop_shared, err);
         if (!st)
             daemon->loops_ready++;
+        server->loops[i].meter = &server->meter->loops[i];
     }
     if (st)
         return st;
@@ -318,6 +343,7 @@ static enum ks_status daemon_start(struct daemon *daemon, struct ks_error *err)
     st = start_server(daemon, err);
     if (st)
         return st;
+    ks_metrics_open(&daemon->metrics, &daemon->server, daemon->datadir.io);
     int recovering = STATE_RECOVERING; /* a poison may have come first */
     atomic_compare_exchange_strong(&daemon->state, &recovering, STATE_READY);
     return KS_OK;
@@ -388,6 +414,7 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
         (unsigned long long)(2 * daemon->running.storage_stop_timeout + STOP_SPARE_MS) * 1000);
     if (daemon->datadir.io)
         ks_addresses_remove(daemon->datadir.path);
+    ks_metrics_close(&daemon->metrics);
     stop_loops(daemon, daemon->running.storage_stop_timeout);
     ks_readers_destroy(server->readers);
     if (daemon->is_engine_started &&
@@ -400,6 +427,7 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
     for (unsigned i = 0; i < daemon->loops_ready; i++)
         ks_loop_fini(&server->loops[i]);
     ks_free(server->loops);
+    ks_meter_destroy(server->meter);
     if (daemon->datadir.io && is_clean)
         ks_datadir_mark_clean(&daemon->datadir, &daemon->logger.events);
     if (server->engine)
@@ -408,6 +436,7 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
     ks_timekeeper_close(&daemon->timekeeper);
     ks_datadir_close(&daemon->datadir);
     ks_http_stop(daemon->http);
+    ks_metrics_fini(&daemon->metrics);
     if (daemon->signal_fd >= 0)
         close(daemon->signal_fd);
     if (daemon->poison_fd >= 0)
@@ -479,6 +508,7 @@ static int daemon_run(struct daemon *daemon, bool is_print_addresses)
         .journal_stream = getenv("JOURNAL_STREAM"),
         .journal_socket = daemon->config.log_journal_socket};
     ks_logger_init(&daemon->logger, &options);
+    ks_metrics_init(&daemon->metrics, &daemon->logger);
     daemon->signal_fd = -1;
     daemon->poison_fd = -1;
     daemon->acceptor.spare_fd = -1;

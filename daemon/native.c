@@ -17,6 +17,7 @@ struct native_call {
     struct ks_list link; /* conn->requests */
     uint64_t request_id;
     uint32_t op;
+    uint32_t operation; /* its position in ks_operations */
     uint64_t cost_bytes;
     uint64_t promised_bytes;
 };
@@ -110,12 +111,10 @@ static enum ks_status encode_answer(struct native_call *native, struct native_ou
 }
 
 /* From the whole request to its answer; how long either was on the wire is not our affair. */
-static void report_if_slow(const struct native_call *native)
+static void report_if_slow(const struct native_call *native, uint64_t ms)
 {
     const struct ks_call *call = &native->call;
     uint64_t limit_ms = call->server->live.log_slow_request;
-    uint64_t ms =
-        (ks_clock_mono_ns(&ks_clock_system) - call->begun_mono_ns - call->waited_ns) / 1000000;
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = NULL;
     if (limit_ms == 0 || ms < limit_ms)
         return;
@@ -130,11 +129,33 @@ static void report_if_slow(const struct native_call *native)
         (unsigned long long)native->request_id);
 }
 
+_Static_assert(KS_END < KS_METER_STATUSES_MAX, "a count per status");
+
+static enum ks_request_class class_of(uint32_t op)
+{
+    if (op == KS_OP_PUT_RECORD || op == KS_OP_PUT_RECORDS)
+        return KS_REQUEST_PUT;
+    return op == KS_OP_GET_RECORDS ? KS_REQUEST_GET : KS_REQUEST_ADMIN;
+}
+
+static void measure(const struct native_call *native)
+{
+    const struct ks_call *call = &native->call;
+    struct ks_loop_meter *meter = call->loop->meter;
+    uint64_t now_ns = ks_clock_mono_ns(&ks_clock_system);
+    uint64_t begun_ns = call->begun_mono_ns + call->waited_ns;
+    ks_meter_add(&meter->requests[native->operation], 1);
+    if (call->status)
+        ks_meter_add(&meter->errors[call->status], 1);
+    ks_latency_add(&meter->duration[class_of(native->op)], begun_ns, now_ns, 1);
+    report_if_slow(native, now_ns > begun_ns ? (now_ns - begun_ns) / 1000000 : 0);
+}
+
 static void native_done(struct ks_call *call)
 {
     struct native_call *native = KS_CONTAINER_OF(call, struct native_call, call);
     struct ks_conn *conn = native->conn;
-    report_if_slow(native);
+    measure(native);
     uint64_t cost_bytes = native->cost_bytes;
     if (native->promised_bytes > 0)
         ks_conn_promise_end(conn, native->promised_bytes);
@@ -222,6 +243,7 @@ static enum ks_status native_frame(struct ks_conn *conn, struct ks_view body, st
     ks_list_push(&conn->requests, &native->link);
     native->request_id = request.request_id;
     native->op = request.op;
+    native->operation = (uint32_t)(operation - ks_operations);
     native->promised_bytes = 0;
     native->cost_bytes = body.bytes + KS_FRAME_LENGTH_BYTES;
     ks_conn_call_begin(conn, native->cost_bytes);

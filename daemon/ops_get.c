@@ -223,6 +223,8 @@ static void get_fail(struct ks_call *call, enum ks_status st, struct ks_error *e
 {
     struct get_work *work = call->work;
     struct ks_stream *stream = work->stream;
+    if (st == KS_THROTTLED)
+        ks_meter_add(&call->loop->meter->reads_refused, 1);
     if (st == KS_NOT_FOUND)
         st = ks_stream_not_found(call->server, ks_view_of_text(stream->name), error);
     ks_call_fail(call, st, error);
@@ -309,6 +311,11 @@ static void get_finish(struct ks_call *call)
     Kstream__GetRecordsResponse *response = ks_arena_alloc(&call->arena, sizeof(*response));
     if (response)
         kstream__get_records_response__init(response);
+    if (call->has_read && call->read.take > 0) {
+        struct ks_stream_cell *cell = ks_meter_cell(call->loop->meter, stream->number);
+        ks_meter_add(&cell->values[KS_STREAM_OUT_RECORDS], call->read.take);
+        ks_meter_add(&cell->values[KS_STREAM_OUT_BYTES], call->read.bytes);
+    }
     if (!response || !get_fill(call, work, response))
         ks_call_fail_memory(call);
     else

@@ -33,7 +33,7 @@ struct ks_park {
 struct ks_parking {
     struct ks_loop *loop;
     struct ks_u64_map spots; /* by log id */
-    uint32_t count;          /* parks */
+    _Atomic uint32_t count;  /* parks; the loop writes */
 };
 
 void ks_parking_init(struct ks_parking *parking, struct ks_loop *loop);

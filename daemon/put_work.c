@@ -118,6 +118,27 @@ static bool is_all_misrouted(const struct ks_put_work *work)
     return true;
 }
 
+static void put_count(const struct ks_put_work *work)
+{
+    struct ks_loop_meter *meter = work->call->loop->meter;
+    struct ks_stream_cell *cell = ks_meter_cell(meter, work->stream->number);
+    uint64_t durable_ns = 0;
+    for (uint32_t i = 0; i < work->part_count; i++) {
+        const struct put_part *part = work->parts[i];
+        const struct ks_append *append = &part->append;
+        durable_ns = ks_max_u64(durable_ns, append->durable_mono_ns);
+        if (part->status == KS_THROTTLED || part->status == KS_STORAGE_FULL)
+            ks_meter_add(&cell->values[KS_STREAM_REFUSED + append->refusal], append->record_count);
+        if (part->status || append->is_duplicate)
+            continue;
+        ks_meter_add(&cell->values[KS_STREAM_IN_RECORDS], append->record_count);
+        ks_meter_add(&cell->values[KS_STREAM_IN_BYTES], append->records.bytes);
+    }
+    if (durable_ns > 0)
+        ks_latency_add(
+            &meter->put_answer, durable_ns, ks_clock_mono_ns(work->call->server->clock), 1);
+}
+
 static void put_ended(struct ks_put_work *work)
 {
     KS_ASSERT(work->pending > 0);
@@ -125,6 +146,7 @@ static void put_ended(struct ks_put_work *work)
         return;
     struct ks_call *call = work->call;
     struct ks_stream *stream = work->stream;
+    put_count(work);
     if (work->is_put_record) {
         put_record_finish(call, work->parts[0]);
     } else if (is_all_misrouted(work)) {

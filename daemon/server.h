@@ -6,6 +6,7 @@
 #include "daemon/config.h"
 #include "daemon/iterator.h"
 #include "daemon/loop.h"
+#include "daemon/meter.h"
 #include "daemon/readers.h"
 #include "daemon/timekeeper.h"
 #include "storage/engine.h"
@@ -21,6 +22,7 @@ struct ks_server {
     struct ks_token_key token_key;
     uint64_t run_id; /* raised at every start */
     struct ks_loop_shared loop_shared;
+    struct ks_meter *meter;
     struct ks_loop *loops;
     unsigned loop_count;
     /* Pressure on puts in percent, and when it was looked at: asking the engine for every answer

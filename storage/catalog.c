@@ -326,10 +326,14 @@ static enum ks_status batch_attempt(
     st = journal_row_put(catalog, txn, false, err);
     if (st)
         return st;
+    const struct ks_clock *clock = catalog->engine->options.clock;
+    uint64_t begun_ns = ks_clock_mono_ns(clock);
     st = ks_kv_commit(KS_TAKE(txn), err);
     if (st && st != KS_STORAGE_FULL)
         ks_engine_poison(catalog->engine, err);
     if (st == KS_OK) {
+        ks_latency_add(
+            &catalog->engine->latencies.catalog_commit, begun_ns, ks_clock_mono_ns(clock), 1);
         atomic_fetch_add(&catalog->commits, 1);
         ks_engine_count(catalog->engine, KS_COUNT_CATALOG_COMMITS, 1);
     }

@@ -302,17 +302,41 @@ static void group_complete(struct ks_commit *commit, enum ks_status status)
             ks_reshards_step(commit->engine->reshards)->wake); /* its mail is there by now */
 }
 
+/* Each batch of the group shares the time of its block. */
+static void group_measure(struct ks_commit *commit, uint64_t begun_ns, uint64_t filled_ns)
+{
+    struct ks_engine_latencies *latencies = &commit->engine->latencies;
+    uint64_t now_ns = ks_clock_mono_ns(commit->engine->options.clock);
+    uint64_t batches = 0;
+    KS_LIST_FOR_EACH(node, &commit->group)
+    {
+        struct ks_append *append = append_of(node);
+        append->durable_mono_ns = now_ns;
+        if (!append->chunk || append->queued_mono_ns == 0)
+            continue;
+        ks_latency_add(&latencies->queue, append->queued_mono_ns, begun_ns, 1);
+        batches++;
+    }
+    ks_latency_add(&latencies->write, begun_ns, filled_ns, batches);
+    ks_latency_add(&latencies->sync, filled_ns, now_ns, batches);
+    ks_latency_add(&latencies->journal_sync, filled_ns, now_ns, 1);
+}
+
 static void commit_run(void *self)
 {
     struct ks_commit *commit = self;
     if (!commit->has_block)
         return;
+    uint64_t begun_ns = ks_clock_mono_ns(commit->engine->options.clock);
     block_fill(commit);
+    uint64_t filled_ns = ks_clock_mono_ns(commit->engine->options.clock);
 #ifdef KS_PLANTED_BUG_ACK_BEFORE_SYNC
     group_complete(commit, KS_OK);
 #endif
     commit->status = ks_journal_write(
         commit->engine->journal, &commit->placed, commit->entries, commit->block, &commit->error);
+    if (!commit->status)
+        group_measure(commit, begun_ns, filled_ns);
 }
 
 static void commit_fail(struct ks_commit *commit)

@@ -253,6 +253,11 @@ enum ks_status ks_engine_start(struct ks_engine *engine, struct ks_error *err)
     return ks_threads_start(steps, count, engine->options.events, &engine->threads, err);
 }
 
+const struct ks_engine_latencies *ks_engine_latencies(const struct ks_engine *engine)
+{
+    return &engine->latencies;
+}
+
 size_t ks_engine_pulses(
     struct ks_engine *engine, struct ks_step_pulse *out_pulses, size_t count_max)
 {
@@ -349,7 +354,9 @@ enum ks_status ks_engine_stop(struct ks_engine *engine, uint64_t timeout_ms, str
     uint64_t deadline =
         ks_clock_mono_ns(&ks_clock_system) + ks_min_u64(timeout_ms, UINT32_MAX) * 1000000;
     enum ks_status st = engine_drain(engine, deadline, err);
-    ks_threads_stop(KS_TAKE(engine->threads));
+    /* Steps look whether there are threads until the last has ended. */
+    ks_threads_stop(engine->threads);
+    engine->threads = NULL;
     /* What the threads left is answered, written or refused: no caller waits for ever. */
     KS_IGNORE(steps_run_dry(engine), "what is still there is recovered at the next start");
     ks_reshards_end(engine->reshards);

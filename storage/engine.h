@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/events.h"
+#include "base/latency.h"
 #include "base/prng.h"
 #include "base/status.h"
 #include "storage/io.h"
@@ -126,6 +127,17 @@ enum ks_status ks_engine_start(struct ks_engine *engine, struct ks_error *err) K
  * in any case. Without threads (simulation) it runs the steps itself. */
 enum ks_status ks_engine_stop(
     struct ks_engine *engine, uint64_t timeout_ms, struct ks_error *err) KS_MUST_USE;
+
+/* How long the disk takes, since the start. */
+struct ks_engine_latencies {
+    struct ks_latency queue;          /* a batch, from its append until its block is begun */
+    struct ks_latency write;          /* a batch, while its block is put together */
+    struct ks_latency sync;           /* a batch, while its block is written durably */
+    struct ks_latency journal_sync;   /* a block, written durably */
+    struct ks_latency segment_sync;   /* a segment's file */
+    struct ks_latency catalog_commit; /* with its syncs */
+};
+const struct ks_engine_latencies *ks_engine_latencies(const struct ks_engine *engine);
 
 /* What the threads are at, between start and stop; how many were filled in. */
 size_t ks_engine_pulses(

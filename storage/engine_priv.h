@@ -47,6 +47,7 @@ struct ks_engine {
     struct ks_recovery_stats recovery; /* [const] after open */
     struct ks_threads *threads;        /* NULL in the simulation */
     _Atomic uint64_t counters[64];     /* enum ks_counter */
+    struct ks_engine_latencies latencies;
 };
 
 enum ks_counter {

@@ -413,13 +413,17 @@ static void sync_job(struct ks_flush_job *job)
     struct ks_error error = KS_ERROR_INIT;
     if (!job->is_ready || job->is_abandon || job->is_synced)
         return;
+    struct ks_engine *engine = job->log->engine;
+    uint64_t begun_ns = ks_clock_mono_ns(engine->options.clock);
     enum ks_status st = ks_file_sync(job->file, &error);
 #ifdef KS_PLANTED_BUG_RETRY_FAILED_SYNC
     if (st)
         st = ks_file_sync(job->file, &error);
 #endif
     if (st)
-        ks_engine_poison(job->log->engine, &error);
+        ks_engine_poison(engine, &error);
+    ks_latency_add(
+        &engine->latencies.segment_sync, begun_ns, ks_clock_mono_ns(engine->options.clock), 1);
     job->is_synced = st == KS_OK;
 }
 

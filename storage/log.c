@@ -177,13 +177,15 @@ static enum ks_status append_header(const struct ks_log *log, struct ks_append *
 
 /* No room until something is flushed. When that is because the disk is full, the producer is told
  * so. */
-static enum ks_status append_refuse(
-    struct ks_engine *engine, enum ks_status status, const char *text, struct ks_error *err)
+static enum ks_status append_refuse(struct ks_engine *engine, struct ks_append *append,
+    enum ks_status status, const char *text, struct ks_error *err)
 {
     ks_wake_set(ks_flush_step(engine->flush)->wake);
-    if (status == KS_THROTTLED && atomic_load(&engine->is_disk_full))
+    if (status == KS_THROTTLED && atomic_load(&engine->is_disk_full)) {
+        append->refusal = KS_REFUSED_DISK;
         return ks_fail(err, KS_STORAGE_FULL, 0,
             "the disk is full: puts go on by themselves when there is room again");
+    }
     return ks_fail(err, status, 0, "%s", text);
 }
 
@@ -206,14 +208,16 @@ static enum ks_status append_reserve(
     if (st == KS_TOO_LARGE)
         return ks_fail(
             err, st, 0, "a batch of %u bytes fits no journal block", append->stored_bytes);
+    append->refusal = KS_REFUSED_JOURNAL;
     if (st)
-        return append_refuse(log->engine, st, "the journal is full, try again later", err);
+        return append_refuse(log->engine, append, st, "the journal is full, try again later", err);
     st = ks_tail_reserve(&log->tail, append->stored_bytes, false);
     if (st) {
         ks_journal_release(journal, append->reserved_bytes);
         append->reserved_bytes = 0;
+        append->refusal = KS_REFUSED_MEMORY;
         return append_refuse(
-            log->engine, st, "too much data waits in memory, try again later", err);
+            log->engine, append, st, "too much data waits in memory, try again later", err);
     }
     return KS_OK;
 }
@@ -244,8 +248,9 @@ static void append_store(
     }
     log->next_sequence = append->last_sequence + 1;
     log->last_arrival_unix_ms = append->arrival_unix_ms;
+    append->queued_mono_ns = ks_clock_mono_ns(engine->options.clock);
     if (log->tail_since_mono_ns == 0)
-        log->tail_since_mono_ns = ks_max_u64(1, ks_clock_mono_ns(engine->options.clock));
+        log->tail_since_mono_ns = ks_max_u64(1, append->queued_mono_ns);
     ks_engine_count(engine, KS_COUNT_APPENDED_RECORDS, append->record_count);
     ks_engine_count(engine, KS_COUNT_APPENDED_BYTES, append->stored_bytes);
     ks_flush_note(engine->flush, log);
@@ -273,6 +278,9 @@ enum ks_status ks_log_append(struct ks_log *log, struct ks_append *append, struc
     struct ks_engine *engine = log->engine;
     append->status = KS_INTERNAL;
     append->is_duplicate = false;
+    append->refusal = KS_REFUSED_CLOSING;
+    append->durable_mono_ns = 0;
+    append->queued_mono_ns = 0;
     append->chunk = NULL;
     append->reserved_bytes = 0;
     struct ks_batch_header header;
@@ -346,6 +354,7 @@ static void close_store(struct ks_log *log, struct ks_append *append, uint32_t b
             ks_max_u64(log->last_arrival_unix_ms, ks_clock_unix_ms(log->engine->options.clock)),
         .kind = KS_BATCH_CLOSE};
     append->record_count = 0;
+    append->queued_mono_ns = 0;
     append->first_sequence = header.first_sequence;
     append->last_sequence = ks_batch_last_sequence(&header);
     append->arrival_unix_ms = header.arrival_unix_ms;

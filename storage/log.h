@@ -30,6 +30,15 @@ enum ks_ack {
     KS_ACK_MEMORY,
 };
 
+/* What there was no room in; KS_REFUSED_CLOSING: in the shard, which is about to close. */
+enum ks_refusal {
+    KS_REFUSED_CLOSING,
+    KS_REFUSED_JOURNAL,
+    KS_REFUSED_MEMORY,
+    KS_REFUSED_DISK,
+    KS_REFUSAL_COUNT
+};
+
 /*
  * One append of one batch. Memory of the caller, untouched by it from ks_log_append until deliver
  * has run on home's owner.
@@ -52,8 +61,11 @@ struct ks_append {
     uint64_t first_sequence; /* of this batch, or of the first one like it if is_duplicate */
     uint64_t arrival_unix_ms;
     bool is_duplicate;
+    enum ks_refusal refusal;  /* why ks_log_append told to come again */
+    uint64_t durable_mono_ns; /* when it became durable; 0: it was answered before that */
 
     /* Private to storage/. */
+    uint64_t queued_mono_ns;
     struct ks_list commit_link;
     struct ks_log *log;
     struct ks_tail_chunk *chunk; /* NULL: nothing to write, a duplicate waiting its turn */

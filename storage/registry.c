@@ -380,6 +380,12 @@ uint32_t ks_registry_list(struct ks_engine *engine, const char *after, uint32_t 
     return given;
 }
 
+uint32_t ks_registry_stream_count(struct ks_engine *engine)
+{
+    KS_LOCK_SCOPE(&engine->registry->mu);
+    return (uint32_t)engine->registry->count;
+}
+
 uint32_t ks_registry_open_shards(struct ks_engine *engine)
 {
     KS_LOCK_SCOPE(&engine->registry->mu);

@@ -85,6 +85,7 @@ enum ks_status ks_registry_find_number(
  * start). *out_more: there are others behind. out_streams has room for limit. Returns how many. */
 uint32_t ks_registry_list(struct ks_engine *engine, const char *after, uint32_t limit,
     struct ks_stream **out_streams, bool *out_more);
+uint32_t ks_registry_stream_count(struct ks_engine *engine);
 /* Open shards of all streams, for the account limit. */
 uint32_t ks_registry_open_shards(struct ks_engine *engine);
 

@@ -2,7 +2,7 @@
 The bad day, from the disk: a small ext4 on a loop device is filled; the broker goes on, and recovers when there is room.
 And a journal write that fails for real (a file size limit set on the running process): the broker says why and ends.
 """
-import os, resource, subprocess
+import os, re, resource, subprocess
 from kstream_test import *
 
 MIB = 1 << 20
@@ -72,6 +72,16 @@ def test_full_disk_refuses_puts_keeps_reads_and_recovers(scratch):
             except Refused as error:
                 refusal = error
         assert refusal.is_("KS_STORAGE_FULL") or refusal.is_("KS_THROTTLED"), refusal
+
+        def is_told_full():
+            try:
+                client.put("s", record(i))
+            except Refused as error:
+                return error.is_("KS_STORAGE_FULL")
+            raise AssertionError("a full disk took a put")
+        wait_until(is_told_full, "the producer is told that the disk is full")
+        told = re.search(r'kstream_throttled_records_total{stream="s",reason="disk"} (\d+)', broker.http("/metrics")[1])
+        assert int(told.group(1)) >= 1, told
         # Reads, questions and deletes go on; a refused stream leaves nothing behind.
         assert [int(value[:8]) for value in values_of(client, "s")] == acknowledged
         assert values_of(client, "other") == [b"before"]

@@ -177,6 +177,7 @@ def test_recovery_is_shown_while_it_goes_on(scratch):
         hold_thread(broker.process.pid)
         answer = ask(port, "/readyz")
         alive = ask(port, "/livez")
+        figures = ask(port, "/metrics")
         let_thread_go(broker.process.pid)
         ready = manager.wait("READY=1")
         told = [message for message in manager.messages[:ready] if message[0].startswith("STATUS=recovering")]
@@ -187,6 +188,9 @@ def test_recovery_is_shown_while_it_goes_on(scratch):
         if answer[0] == 503:
             assert re.fullmatch(r"recovering, \d+ % done\n", answer[1]), answer
             assert alive == (200, answer[1]), "livez says that it lives, and what it does"
+            assert figures[0] == 200 and "\nkstream_ready 0\n" in figures[1], figures
+            ratio = float(re.search(r"^kstream_recovery_ratio (\S+)$", figures[1], re.M).group(1))
+            assert 0 <= ratio <= 1 and "process_cpu_seconds_total" in figures[1], figures
             return
     raise AssertionError("ten recoveries were over before anybody could look")
 
