@@ -61,7 +61,7 @@ static int real_digits(json_t *value)
 
 size_t ctl_json_real_flags(json_t *value)
 {
-    return JSON_REAL_PRECISION(real_digits(value));
+    return (size_t)JSON_REAL_PRECISION(real_digits(value));
 }
 
 bool ctl_is_plain_text(const void *data, size_t bytes)

@@ -150,7 +150,7 @@ START_TEST(retention_is_never_early_and_at_most_a_minute_late)
     retention_hours = 24;
     floor_ms = 0;
     world_init(&world);
-    world.limits.segment_bytes = 32768 << ks_prng_below(&prng, 2);
+    world.limits.segment_bytes = 32768ull << ks_prng_below(&prng, 2);
     world.has_no_index = ks_prng_chance(&prng, 1, 4);
     world_open(&world);
     ck_assert_int_eq(world_create(&world, "orders", SHARDS), KS_OK);
