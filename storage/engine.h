@@ -34,7 +34,7 @@ struct ks_engine_limits {
     uint64_t segment_step_bytes;       /* least allocation of a segment: 64 KiB, doubling */
     uint64_t journal_bytes;            /* 256 MiB in all, at least two files */
     uint64_t journal_file_bytes;       /* 32 MiB */
-    uint64_t journal_first_file_bytes; /* 4 MiB: exists before READY */
+    uint64_t journal_first_file_bytes; /* 4 MiB: zeroed before READY */
     uint32_t block_bytes_max;          /* 16 MiB, header included */
     uint32_t group_bytes;              /* a block stops gathering here: 4 MiB */
     uint32_t tail_chunk_bytes;         /* 256 KiB */

@@ -190,10 +190,23 @@ static uint64_t journal_usable_bytes(struct ks_journal *journal, uint64_t larges
     return usable;
 }
 
+/* The next file to be used. At most one is being zeroed, and of two one is not. */
+static struct ks_journal_file *journal_next_ready(struct ks_journal *journal)
+{
+    KS_LIST_FOR_EACH(node, &journal->ready)
+    {
+        if (!file_of(node)->is_zeroing)
+            return file_of(node);
+    }
+    return NULL;
+}
+
 static void journal_take_ready(struct ks_journal *journal)
 {
-    journal->current = file_of(ks_list_pop(&journal->ready));
+    journal->current = journal_next_ready(journal);
+    ks_list_remove(&journal->current->link);
     journal->ready_count--;
+    journal->current->zeroed_bytes = journal->current->bytes; /* as it will be when it is full */
 }
 
 static void journal_add_ready(struct ks_journal *journal, struct ks_journal_file *file)
@@ -233,7 +246,7 @@ static bool journal_rotate(struct ks_journal *journal)
 {
     struct ks_journal_file *current = journal->current;
     if (!current || journal->is_writing || journal->outstanding_bytes > 0 ||
-        journal->ready_count == 0 || file_is_needed(current) ||
+        !journal_next_ready(journal) || file_is_needed(current) ||
         current->used_bytes == KS_JOURNAL_FILE_HEADER_BYTES || !ks_list_is_empty(&journal->full))
         return false;
     journal_take_ready(journal);
@@ -618,6 +631,7 @@ void ks_journal_adopt(struct ks_journal *journal, struct ks_journal_file *file, 
     KS_LOCK_SCOPE(&journal->mu);
     journal->file_count++;
     journal->number_high = ks_max_u64(journal->number_high, file->number);
+    file->zeroed_bytes = file->bytes; /* by the run that made it; if not, its first use is slower */
     if (is_full)
         ks_list_push(&journal->full, &file->link);
     else
@@ -632,15 +646,19 @@ static enum ks_status journal_first_file(struct ks_journal *journal, uint64_t bl
     struct ks_journal_file **out_file, struct ks_error *err)
 {
     uint64_t needed = KS_JOURNAL_FILE_HEADER_BYTES + block_bytes;
+    uint64_t zeroed =
+        ks_min_u64(journal->file_bytes, journal->engine->options.limits.journal_first_file_bytes);
+    zeroed = ks_max_u64(zeroed - zeroed % KS_JOURNAL_BLOCK_ALIGN, 4 * KS_JOURNAL_BLOCK_ALIGN);
     if (journal->ready_count > 0 && file_of(journal->ready.next)->bytes >= needed) {
         journal_take_ready(journal);
         *out_file = KS_TAKE(journal->current);
         return KS_OK;
     }
-    uint64_t bytes =
-        ks_min_u64(journal->file_bytes, journal->engine->options.limits.journal_first_file_bytes);
-    bytes = ks_max_u64(bytes - bytes % KS_JOURNAL_BLOCK_ALIGN, 4 * KS_JOURNAL_BLOCK_ALIGN);
-    enum ks_status st = ks_journal_make_now(journal, ks_max_u64(bytes, needed), out_file, err);
+    /* With two files only, one of them is the spare: then a short one would be all that there is.
+     */
+    uint64_t bytes = journal->files_target > 2 ? zeroed : journal->file_bytes;
+    enum ks_status st =
+        ks_journal_make_now(journal, ks_max_u64(bytes, needed), zeroed, out_file, err);
     if (!st)
         journal->file_count++;
     if (st != KS_STORAGE_FULL || ks_list_is_empty(&journal->full) ||
@@ -677,6 +695,27 @@ static enum ks_status journal_write_first(
     return st;
 }
 
+/*
+ * Two files behind the current one, so that a put of any size finds room from the first moment on:
+ * allocated, not zeroed, which takes no time. Without room for them the journal step tries again.
+ */
+static enum ks_status journal_make_spares(struct ks_journal *journal, struct ks_error *err)
+{
+    while (journal->ready_count < 2 && journal->file_count < journal->files_target) {
+        struct ks_journal_file *file = NULL;
+        enum ks_status st = ks_journal_make_now(journal, journal->file_bytes, 0, &file, err);
+        if (st == KS_STORAGE_FULL || st == KS_NO_MEMORY)
+            return KS_OK;
+        if (st)
+            return st;
+        KS_LOCK_SCOPE(&journal->mu);
+        journal->file_count++;
+        ks_list_push(&journal->ready, &file->link);
+        journal->ready_count++;
+    }
+    return KS_OK;
+}
+
 enum ks_status ks_journal_start(
     struct ks_journal *journal, const struct ks_journal_start *start, struct ks_error *err)
 {
@@ -690,5 +729,6 @@ enum ks_status ks_journal_start(
     if (st)
         return st;
     journal->current = file;
-    return journal_write_first(journal, start, err);
+    st = journal_write_first(journal, start, err);
+    return st ? st : journal_make_spares(journal, err);
 }

@@ -1,11 +1,11 @@
 /*
- * The journal: what makes an append durable. A set of pre-zeroed, recycled files
+ * The journal: what makes an append durable. A set of preallocated, recycled files
  * "journal/NNNN.jnl", shared by all logs; blocks of whole batches, one write each, O_DIRECT and
  * synced by that write. FORMAT.md has every byte.
  *
- * Life of a file: made (zeroed, dir synced) -> ready -> current -> full -> (every log's last
- * sequence in it is covered by a durable flushpoint or tombstone) -> ready again. LSNs are
- * consecutive within a run and never reused.
+ * Life of a file: made (allocated, dir synced) -> ready (and zeroed, in time) -> current -> full ->
+ * (every log's last sequence in it is covered by a durable flushpoint or tombstone) -> ready again.
+ * LSNs are consecutive within a run and never reused.
  *
  * Threads: ks_journal_reserve/release/cover from any thread; block functions (journal_priv.h) from
  * the commit step only; files are made by the journal step.

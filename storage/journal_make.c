@@ -7,14 +7,20 @@
 #define FULL_RETRY_NS 10000000000ull
 #define STEP_IDLE_MS 10000u
 
-/* A file on its way: allocated, zeroed piece by piece, synced, headed, its name made durable. */
+/*
+ * A file on its way: allocated, zeroed piece by piece as far as is wanted, synced, headed, its name
+ * made durable. Most are made unzeroed, which takes no time, and zeroed once they are ready.
+ */
 enum making_stage { MAKING_ALLOCATE, MAKING_ZERO, MAKING_SYNC, MAKING_HEAD, MAKING_DONE };
 
+/* What the journal step is about: one of the three. */
 struct journal_making {
-    struct ks_journal_file *made;   /* NULL: a removal */
-    struct ks_journal_file *remove; /* NULL: a new file */
+    struct ks_journal_file *made;
+    struct ks_journal_file *zero;   /* ready and not zeroed: the journal's; begins at MAKING_ZERO */
+    struct ks_journal_file *remove; /* too short to be used again */
     enum making_stage stage;
-    uint64_t zeroed_bytes;
+    uint64_t zero_from;
+    uint64_t zero_to;
     uint8_t *zeros;
     enum ks_status status;
     struct ks_error error;
@@ -53,39 +59,46 @@ static enum ks_status making_allocate(
     return ks_file_allocate(making->made->file, 0, making->made->bytes, err);
 }
 
+static enum ks_status making_head(
+    struct ks_journal *journal, struct journal_making *making, struct ks_error *err)
+{
+    struct ks_journal_file *made = making->made;
+    struct ks_journal_file_header header = {.number = made->number, .file_bytes = made->bytes};
+    memcpy(header.uuid, journal->uuid, sizeof header.uuid);
+    ks_journal_file_header_encode(&header, making->zeros);
+    enum ks_status st = ks_file_write_one(
+        made->file, making->zeros, KS_JOURNAL_FILE_HEADER_BYTES, 0, KS_WRITE_DURABLE, err);
+    return st ? st : ks_io_sync_dir(journal->io, KS_JOURNAL_DIR, err);
+}
+
 /* One short piece of the work. A full disk shows at allocation, before anything was promised. */
 static enum ks_status making_continue(
     struct ks_journal *journal, struct journal_making *making, struct ks_error *err)
 {
-    struct ks_journal_file *made = making->made;
-    enum ks_status st;
+    struct ks_journal_file *file = making->made ? making->made : making->zero;
+    enum ks_status st = KS_OK;
     switch (making->stage) {
     case MAKING_ALLOCATE:
         st = making_allocate(journal, making, err);
-        making->stage = MAKING_ZERO;
+        making->stage = making->zero_to > 0 ? MAKING_ZERO : MAKING_HEAD;
         return st;
     case MAKING_ZERO: {
-        uint64_t piece = ks_min_u64(ZERO_PIECE_BYTES, made->bytes - making->zeroed_bytes);
+        uint64_t piece = ks_min_u64(ZERO_PIECE_BYTES, file->bytes / 8);
+        piece = ks_max_u64(piece - piece % KS_JOURNAL_BLOCK_ALIGN, KS_JOURNAL_BLOCK_ALIGN);
+        piece = ks_min_u64(piece, making->zero_to - making->zero_from);
         st = ks_file_write_one(
-            made->file, making->zeros, piece, making->zeroed_bytes, KS_WRITE_PLAIN, err);
-        making->zeroed_bytes += piece;
-        if (making->zeroed_bytes == made->bytes)
+            file->file, making->zeros, piece, making->zero_from, KS_WRITE_PLAIN, err);
+        making->zero_from += piece;
+        if (making->zero_from == making->zero_to)
             making->stage = MAKING_SYNC;
         return st;
     }
     case MAKING_SYNC:
-        making->stage = MAKING_HEAD;
-        return ks_file_sync(made->file, err);
-    case MAKING_HEAD: {
-        /* The header says that the zeros are on disk, so it comes after their sync. */
-        struct ks_journal_file_header header = {.number = made->number, .file_bytes = made->bytes};
-        memcpy(header.uuid, journal->uuid, sizeof header.uuid);
-        ks_journal_file_header_encode(&header, making->zeros);
-        st = ks_file_write_one(
-            made->file, making->zeros, KS_JOURNAL_FILE_HEADER_BYTES, 0, KS_WRITE_DURABLE, err);
+        making->stage = making->made ? MAKING_HEAD : MAKING_DONE;
+        return ks_file_sync(file->file, err);
+    case MAKING_HEAD:
         making->stage = MAKING_DONE;
-        return st ? st : ks_io_sync_dir(journal->io, KS_JOURNAL_DIR, err);
-    }
+        return making_head(journal, making, err);
     case MAKING_DONE:
         break;
     }
@@ -102,49 +115,20 @@ static void making_free(struct journal_making *making)
     ks_free(making);
 }
 
-static struct journal_making *making_create(struct ks_journal *journal, uint64_t bytes)
+KS_DEFINE_CLEANUP(struct journal_making, making_free)
+
+static struct journal_making *making_create(void)
 {
     struct journal_making *making = ks_zalloc(sizeof *making);
     if (!making)
         return NULL;
-    making->made = file_create(journal, bytes);
-    making->zeros = ks_aligned_alloc(KS_JOURNAL_BLOCK_ALIGN, ks_min_u64(ZERO_PIECE_BYTES, bytes));
-    if (!making->made || !making->zeros) {
+    making->zeros = ks_aligned_alloc(KS_JOURNAL_BLOCK_ALIGN, ZERO_PIECE_BYTES);
+    if (!making->zeros) {
         making_free(making);
         return NULL;
     }
-    memset(making->zeros, 0, ks_min_u64(ZERO_PIECE_BYTES, bytes));
+    memset(making->zeros, 0, ZERO_PIECE_BYTES);
     return making;
-}
-
-static struct journal_making *making_of_removal(
-    struct ks_journal *journal, struct ks_journal_file *remove)
-{
-    struct journal_making *making = ks_zalloc(sizeof *making);
-    if (making) {
-        making->remove = remove;
-        return making;
-    }
-    KS_LOCK_SCOPE(&journal->mu);
-    ks_list_push(&journal->remake, &remove->link);
-    journal->remake_count++;
-    return NULL;
-}
-
-/* At open, when there is no ready file. */
-enum ks_status ks_journal_make_now(struct ks_journal *journal, uint64_t bytes,
-    struct ks_journal_file **out_file, struct ks_error *err)
-{
-    struct journal_making *making = making_create(journal, bytes);
-    if (!making)
-        return ks_fail(err, KS_NO_MEMORY, 0, "cannot make a journal file");
-    enum ks_status st = KS_OK;
-    while (!st && making->stage != MAKING_DONE)
-        st = making_continue(journal, making, err);
-    if (!st)
-        *out_file = KS_TAKE(making->made);
-    making_free(making);
-    return st;
 }
 
 /* What a full disk left behind goes away again; the next start would remove it as well. */
@@ -156,6 +140,27 @@ static void making_undo(struct ks_journal *journal, struct journal_making *makin
         ks_file_close(making->made->file);
     making->made->file = NULL;
     KS_IGNORE(ks_io_unlink(journal->io, path, NULL), "an unheaded file is not used");
+}
+
+/* At open, before there are threads. */
+enum ks_status ks_journal_make_now(struct ks_journal *journal, uint64_t bytes,
+    uint64_t zeroed_bytes, struct ks_journal_file **out_file, struct ks_error *err)
+{
+    KS_CLEANUP(making_freep) struct journal_making *making = making_create();
+    if (making)
+        making->made = file_create(journal, bytes);
+    if (!making || !making->made)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot make a journal file");
+    making->zero_to = zeroed_bytes;
+    making->made->zeroed_bytes = zeroed_bytes;
+    enum ks_status st = KS_OK;
+    while (!st && making->stage != MAKING_DONE)
+        st = making_continue(journal, making, err);
+    if (!st)
+        *out_file = KS_TAKE(making->made);
+    else if (st == KS_STORAGE_FULL)
+        making_undo(journal, making);
+    return st;
 }
 
 /* mu held. Does the newest file header say that the file is not needed? Recovery begins with the
@@ -177,16 +182,67 @@ static bool file_is_told(struct ks_journal *journal, const struct ks_journal_fil
 }
 
 /* mu held. A file too short to be used again, as soon as recovery will not miss it. */
-static struct ks_journal_file *journal_take_removable(struct ks_journal *journal)
+static struct ks_journal_file *journal_find_removable(struct ks_journal *journal)
 {
     if (!journal->current || ks_list_is_empty(&journal->remake))
         return NULL;
     struct ks_journal_file *file = file_of(journal->remake.next);
-    if (!file_is_told(journal, file))
+    return file_is_told(journal, file) ? file : NULL;
+}
+
+/* mu held. The next file to be used that is not zeroed, unless there is no other. */
+static struct ks_journal_file *journal_find_unzeroed(struct ks_journal *journal)
+{
+    if (journal->ready_count < 2)
         return NULL;
-    ks_list_remove(&file->link);
-    journal->remake_count--;
-    return file;
+    KS_LIST_FOR_EACH(node, &journal->ready)
+    {
+        if (file_of(node)->zeroed_bytes < file_of(node)->bytes)
+            return file_of(node);
+    }
+    return NULL;
+}
+
+/* mu held. New files first: they are room, and take no time. */
+static bool journal_wants_file(const struct ks_journal *journal)
+{
+    return journal->current &&
+           journal->file_count - journal->remake_count < journal->files_target &&
+           ks_clock_mono_ns(journal->engine->options.clock) >= journal->make_again_mono_ns;
+}
+
+static struct journal_making *journal_choose(struct ks_journal *journal)
+{
+    KS_CLEANUP(making_freep) struct journal_making *making = making_create();
+    if (!making)
+        return NULL;
+    KS_LOCK_SCOPE(&journal->mu);
+    making->remove = journal_find_removable(journal);
+    if (making->remove) {
+        ks_list_remove(&making->remove->link);
+        journal->remake_count--;
+        return KS_TAKE(making);
+    }
+    if (journal_wants_file(journal)) {
+        making->made = file_create(journal, journal->file_bytes);
+        journal->file_count += making->made != NULL;
+        return making->made ? KS_TAKE(making) : NULL;
+    }
+    making->zero = journal_find_unzeroed(journal);
+    if (!making->zero)
+        return NULL;
+    making->zero->is_zeroing = true;
+    making->stage = MAKING_ZERO;
+    making->zero_from = ks_max_u64(making->zero->zeroed_bytes, KS_JOURNAL_FILE_HEADER_BYTES);
+    making->zero_to = making->zero->bytes;
+    return KS_TAKE(making);
+}
+
+/* mu held. Is there anything to do? */
+static bool journal_has_work(struct ks_journal *journal)
+{
+    return journal_find_removable(journal) || journal_wants_file(journal) ||
+           journal_find_unzeroed(journal);
 }
 
 static bool journal_begin(void *self)
@@ -198,27 +254,15 @@ static bool journal_begin(void *self)
     if (journal->making)
         return true;
     bool may_recycle = ks_catalog_commits(journal->engine->catalog) > 0;
-    uint64_t now = ks_clock_mono_ns(journal->engine->options.clock);
-    struct ks_journal_file *remove = NULL;
-    bool is_wanted;
+    bool has_work;
     {
         KS_LOCK_SCOPE(&journal->mu);
         if (may_recycle)
             KS_IGNORE(ks_journal_recycle(journal), "whether or not, the rest is looked at");
-        remove = journal_take_removable(journal);
-        is_wanted = journal->current && !remove &&
-                    journal->file_count - journal->remake_count < journal->files_target &&
-                    now >= journal->make_again_mono_ns;
-        journal->file_count += is_wanted;
+        has_work = journal_has_work(journal);
     }
-    if (is_wanted)
-        journal->making = making_create(journal, journal->file_bytes);
-    else if (remove)
-        journal->making = making_of_removal(journal, remove);
-    if (is_wanted && !journal->making) {
-        KS_LOCK_SCOPE(&journal->mu);
-        journal->file_count--;
-    }
+    if (has_work)
+        journal->making = journal_choose(journal);
     if (journal->making)
         return true;
     uint64_t oldest = ks_journal_oldest_lsn(journal);
@@ -232,7 +276,7 @@ static void journal_run(void *self)
 {
     struct ks_journal *journal = self;
     struct journal_making *making = journal->making;
-    if (making->made) {
+    if (!making->remove) {
         making->status = making_continue(journal, making, &making->error);
         return;
     }
@@ -245,22 +289,30 @@ static void journal_run(void *self)
         making->status = ks_io_sync_dir(journal->io, KS_JOURNAL_DIR, &making->error);
 }
 
+/* What was under way is over, well or not: the files are the journal's again. */
+static void journal_take_back(struct ks_journal *journal, struct journal_making *making)
+{
+    KS_LOCK_SCOPE(&journal->mu);
+    if (making->zero) {
+        making->zero->is_zeroing = false;
+        making->zero->zeroed_bytes = making->zero->bytes;
+    } else if (making->made && !making->status) {
+        ks_list_push(&journal->ready, &making->made->link);
+        journal->ready_count++;
+        making->made = NULL;
+    } else {
+        journal->file_count--;
+    }
+}
+
 static void journal_end(void *self)
 {
     struct ks_journal *journal = self;
     struct journal_making *making = journal->making;
-    if (making->made && !making->status && making->stage != MAKING_DONE)
+    if (!making->remove && !making->status && making->stage != MAKING_DONE)
         return;
     journal->making = NULL;
-    if (making->made && !making->status) {
-        KS_LOCK_SCOPE(&journal->mu);
-        struct ks_journal_file *made = KS_TAKE(making->made);
-        ks_list_push(&journal->ready, &made->link);
-        journal->ready_count++;
-    } else {
-        KS_LOCK_SCOPE(&journal->mu);
-        journal->file_count--;
-    }
+    journal_take_back(journal, making);
     if (making->made && (making->status == KS_STORAGE_FULL || making->status == KS_NO_MEMORY)) {
         making_undo(journal, making);
         journal->make_again_mono_ns =

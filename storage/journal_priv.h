@@ -39,12 +39,14 @@ struct ks_journal_ends {
 };
 
 struct ks_journal_file {
-    struct ks_list link;  /* journal->ready or journal->full; the current file is in neither */
-    uint64_t number;      /* [const] "journal/NNNN.jnl" */
-    uint64_t bytes;       /* [const] */
-    struct ks_file *file; /* [const] open for durable direct writes */
-    uint64_t used_bytes;  /* where the next block goes */
-    uint64_t first_lsn;   /* of the blocks in it, stale ones of a ready file included; 0 = none */
+    struct ks_list link;   /* journal->ready or journal->full; the current file is in neither */
+    uint64_t number;       /* [const] "journal/NNNN.jnl" */
+    uint64_t bytes;        /* [const] */
+    struct ks_file *file;  /* [const] open for durable direct writes */
+    uint64_t used_bytes;   /* where the next block goes */
+    uint64_t zeroed_bytes; /* up to here written once: a block there changes no metadata */
+    bool is_zeroing;       /* the journal step writes the rest: not to be used meanwhile */
+    uint64_t first_lsn;    /* of the blocks in it, stale ones of a ready file included; 0 = none */
     uint64_t ordinals_before; /* of that block */
     struct ks_journal_owed *owed;
     uint32_t owed_capacity; /* a power of two, or 0 */
@@ -65,7 +67,8 @@ struct ks_journal {
 
     struct ks_mutex mu; /* KS_RANK_JOURNAL; all below */
     struct ks_journal_file *current;
-    struct ks_list ready;  /* empty files, next one first; the last is the spare */
+    struct ks_list ready;  /* empty files, next one first (or the one behind it, while that is
+                              zeroed); the last is the spare */
     struct ks_list full;   /* oldest first */
     struct ks_list remake; /* recycled, but shorter than file_bytes: to be removed */
     uint32_t ready_count;
@@ -133,9 +136,9 @@ bool ks_journal_recycle(struct ks_journal *journal);
 /* --- journal_make.c --- */
 void ks_journal_step_init(struct ks_journal *journal);
 void ks_journal_making_free(struct ks_journal *journal);
-/* Makes a file at once: at open, when there is no ready one. */
+/* Makes a file at once, at open; zeroed up to zeroed_bytes. */
 enum ks_status ks_journal_make_now(struct ks_journal *journal, uint64_t bytes,
-    struct ks_journal_file **out_file, struct ks_error *err) KS_MUST_USE;
+    uint64_t zeroed_bytes, struct ks_journal_file **out_file, struct ks_error *err) KS_MUST_USE;
 
 /* --- for recovery, before threads exist --- */
 
