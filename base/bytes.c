@@ -34,10 +34,22 @@ static size_t utf8_character_bytes(const uint8_t *text, size_t bytes)
     return length;
 }
 
+/* Whether eight bytes are ASCII. */
+static bool is_ascii_word(const uint8_t *text)
+{
+    uint64_t word;
+    memcpy(&word, text, sizeof word);
+    return (word & 0x8080808080808080u) == 0;
+}
+
 bool ks_view_is_utf8(struct ks_view text)
 {
     size_t position = 0;
     while (position < text.bytes) {
+        if (text.bytes - position >= 8 && is_ascii_word(text.data + position)) {
+            position += 8;
+            continue;
+        }
         size_t length = utf8_character_bytes(text.data + position, text.bytes - position);
         if (length == 0)
             return false;
@@ -62,55 +74,12 @@ bool ks_bytes_are_zero(const void *data, size_t bytes)
     return bytes == 0 || (from[0] == 0 && memcmp(from, from + 1, bytes - 1) == 0);
 }
 
-bool ks_cursor_view(struct ks_cursor *c, size_t bytes, struct ks_view *out)
-{
-    if (bytes > ks_cursor_left(c))
-        return false;
-    /* No arithmetic on a NULL pointer: an empty view may have one. */
-    *out = ks_view_of(bytes > 0 ? c->data + c->position : c->data, bytes);
-    c->position += bytes;
-    return true;
-}
-
-bool ks_cursor_skip(struct ks_cursor *c, size_t bytes)
-{
-    struct ks_view skipped;
-    return ks_cursor_view(c, bytes, &skipped);
-}
-
-bool ks_cursor_u8(struct ks_cursor *c, uint8_t *out)
-{
-    struct ks_view field;
-    if (!ks_cursor_view(c, 1, &field))
-        return false;
-    *out = field.data[0];
-    return true;
-}
-
 bool ks_cursor_u16le(struct ks_cursor *c, uint16_t *out)
 {
     struct ks_view field;
     if (!ks_cursor_view(c, 2, &field))
         return false;
     *out = (uint16_t)(field.data[0] | field.data[1] << 8);
-    return true;
-}
-
-bool ks_cursor_u32le(struct ks_cursor *c, uint32_t *out)
-{
-    struct ks_view field;
-    if (!ks_cursor_view(c, 4, &field))
-        return false;
-    *out = ks_load_u32le(field.data);
-    return true;
-}
-
-bool ks_cursor_u64le(struct ks_cursor *c, uint64_t *out)
-{
-    struct ks_view field;
-    if (!ks_cursor_view(c, 8, &field))
-        return false;
-    *out = ks_load_u64le(field.data);
     return true;
 }
 
@@ -124,7 +93,7 @@ bool ks_cursor_u32be(struct ks_cursor *c, uint32_t *out)
     return true;
 }
 
-bool ks_cursor_varint(struct ks_cursor *c, uint64_t *out)
+bool ks_cursor_varint_any(struct ks_cursor *c, uint64_t *out)
 {
     uint64_t value = 0;
     size_t left = KS_MIN(ks_cursor_left(c), (size_t)KS_VARINT_BYTES_MAX);
@@ -142,27 +111,6 @@ bool ks_cursor_varint(struct ks_cursor *c, uint64_t *out)
         return true;
     }
     return false;
-}
-
-size_t ks_varint_bytes(uint64_t value)
-{
-    size_t bytes = 1;
-    while (value >= 0x80) {
-        value >>= 7;
-        bytes++;
-    }
-    return bytes;
-}
-
-size_t ks_varint_store(uint8_t *to, uint64_t value)
-{
-    size_t bytes = 0;
-    while (value >= 0x80) {
-        to[bytes++] = (uint8_t)(value | 0x80);
-        value >>= 7;
-    }
-    to[bytes++] = (uint8_t)value;
-    return bytes;
 }
 
 void ks_buf_init(struct ks_buf *buf, size_t bytes_max)

@@ -48,16 +48,6 @@ static inline size_t ks_cursor_left(const struct ks_cursor *c)
     return c->bytes - c->position;
 }
 
-bool ks_cursor_u8(struct ks_cursor *c, uint8_t *out);
-bool ks_cursor_u16le(struct ks_cursor *c, uint16_t *out);
-bool ks_cursor_u32le(struct ks_cursor *c, uint32_t *out);
-bool ks_cursor_u64le(struct ks_cursor *c, uint64_t *out);
-bool ks_cursor_u32be(struct ks_cursor *c, uint32_t *out);
-/* Protobuf base-128 varint, minimal form only (a padded one is refused), at most 64 bits. */
-bool ks_cursor_varint(struct ks_cursor *c, uint64_t *out);
-bool ks_cursor_view(struct ks_cursor *c, size_t bytes, struct ks_view *out);
-bool ks_cursor_skip(struct ks_cursor *c, size_t bytes);
-
 /* Little-endian stores and loads at an address the caller has checked. */
 static inline void ks_store_u32le(uint8_t *to, uint32_t value)
 {
@@ -102,11 +92,95 @@ static inline uint64_t ks_load_u64be(const uint8_t *from)
     return value;
 }
 
+/* ---- reading fields: inline, for a record is a dozen of them ---- */
+
+static inline bool ks_cursor_view(struct ks_cursor *c, size_t bytes, struct ks_view *out)
+{
+    if (bytes > ks_cursor_left(c))
+        return false;
+    /* No arithmetic on a NULL pointer: an empty view may have one. */
+    *out = ks_view_of(bytes > 0 ? c->data + c->position : c->data, bytes);
+    c->position += bytes;
+    return true;
+}
+
+static inline bool ks_cursor_skip(struct ks_cursor *c, size_t bytes)
+{
+    struct ks_view skipped;
+    return ks_cursor_view(c, bytes, &skipped);
+}
+
+static inline bool ks_cursor_u8(struct ks_cursor *c, uint8_t *out)
+{
+    if (c->position == c->bytes)
+        return false;
+    *out = c->data[c->position++];
+    return true;
+}
+
+static inline bool ks_cursor_u32le(struct ks_cursor *c, uint32_t *out)
+{
+    if (ks_cursor_left(c) < 4)
+        return false;
+    *out = ks_load_u32le(c->data + c->position);
+    c->position += 4;
+    return true;
+}
+
+static inline bool ks_cursor_u64le(struct ks_cursor *c, uint64_t *out)
+{
+    if (ks_cursor_left(c) < 8)
+        return false;
+    *out = ks_load_u64le(c->data + c->position);
+    c->position += 8;
+    return true;
+}
+
+bool ks_cursor_u16le(struct ks_cursor *c, uint16_t *out);
+bool ks_cursor_u32be(struct ks_cursor *c, uint32_t *out);
+
 #define KS_VARINT_BYTES_MAX 10
-size_t ks_varint_bytes(uint64_t value); /* 1..10 */
+bool ks_cursor_varint_any(struct ks_cursor *c, uint64_t *out); /* of any length */
+
+/* Protobuf base-128 varint, minimal form only (a padded one is refused), at most 64 bits. */
+static inline bool ks_cursor_varint(struct ks_cursor *c, uint64_t *out)
+{
+    /* Lengths of keys and of most records: one byte or two. */
+    if (ks_cursor_left(c) >= 2) {
+        const uint8_t *at = c->data + c->position;
+        if (at[0] < 0x80) {
+            c->position += 1;
+            *out = at[0];
+            return true;
+        }
+        if (at[1] - 1u < 0x7f) { /* not 0, which would be padding, and the last one */
+            c->position += 2;
+            *out = (uint64_t)(at[0] & 0x7f) | (uint64_t)at[1] << 7;
+            return true;
+        }
+    }
+    return ks_cursor_varint_any(c, out);
+}
+
+/* 1..10 */
+static inline size_t ks_varint_bytes(uint64_t value)
+{
+    unsigned bits = 64u - (unsigned)__builtin_clzll(value | 1);
+    return (bits * 9 + 64) / 64; /* bits / 7, rounded up, for 1 to 64 of them */
+}
+
 /* Writes the minimal form; room for ks_varint_bytes(value) is the caller's duty. Returns the bytes
  * written. */
-size_t ks_varint_store(uint8_t *to, uint64_t value);
+static inline size_t ks_varint_store(uint8_t *to, uint64_t value)
+{
+    size_t bytes = 0;
+    while (value >= 0x80) {
+        to[bytes++] = (uint8_t)(value | 0x80);
+        value >>= 7;
+    }
+    to[bytes++] = (uint8_t)value;
+    return bytes;
+}
 
 /* A growing buffer that owns its bytes, with a ceiling. After a refused append (memory or ceiling)
  * it is unchanged. */

@@ -41,6 +41,16 @@ START_TEST(malformed_utf8_is_refused)
         ck_assert_msg(!ks_view_is_utf8(ks_view_of_text(bad[i])), "bad[%zu]", i);
     /* The bound counts, not what lies behind it. */
     ck_assert(!ks_view_is_utf8(ks_view_of("\xe2\x82\xac", 2)));
+    /* At any place among plain letters, which are looked at eight at a time. */
+    for (size_t i = 0; i < KS_COUNT_OF(bad); i++) {
+        for (size_t at = 0; at <= 40; at++) {
+            char text[64] = "";
+            memset(text, 'a', 40);
+            memcpy(text + at, bad[i], strlen(bad[i]));
+            size_t bytes = KS_MAX((size_t)40, at + strlen(bad[i]));
+            ck_assert_msg(!ks_view_is_utf8(ks_view_of(text, bytes)), "bad[%zu] at %zu", i, at);
+        }
+    }
 }
 END_TEST
 
