@@ -20,6 +20,8 @@ struct ctl {
     struct ctl_output output;
     struct jmes *query;           /* what output.query is; NULL: none */
     struct ctl_settings settings; /* what args has from files */
+    json_t *input; /* --cli-input-json, and texts made of it: args points into both */
+    json_t *input_texts;
     bool has_stderr_color;
     bool is_quiet;                   /* nothing on standard error but errors */
     enum ctl_progress_mode progress; /* none when quiet */

@@ -273,6 +273,7 @@ static enum ks_status take_operands(struct parse *p)
             st = add_item(p, *arg, p->operands[i]);
         else
             args->values[*arg] = p->operands[i];
+        args->is_bare[*arg] = true;
         if (st)
             return st;
     }

@@ -1,7 +1,8 @@
 /* The verbs that describe a stream, and shards as JSON. */
 #include "tools/ctl_describe.h"
 
-#include <string.h>
+#include "proto/limits.h"
+#include "proto/sequence.h"
 
 static enum kstream_status fail_memory(struct kstream_error *err)
 {
@@ -81,22 +82,61 @@ static bool add_summary(json_t *object, const struct kstream_stream *about)
            ctl_json_add(object, "ConsumerCount", json_integer((json_int_t)about->consumer_count));
 }
 
+/* The shards behind one, at most so many. All of them have been fetched. */
+struct slice {
+    size_t from;
+    size_t count;
+};
+
+static enum kstream_status slice_shards(const struct ctl *ctl, const struct kstream_stream *about,
+    struct slice *out, struct kstream_error *err)
+{
+    uint64_t limit = 0;
+    enum kstream_status st = ctl_number(
+        ctl, CTL_LIMIT, (struct ctl_range){1, KS_LIST_LIMIT_MAX, about->shard_count}, &limit, err);
+    const char *after = ctl_text(ctl, CTL_EXCLUSIVE_START_SHARD);
+    uint32_t after_index = 0;
+    if (st)
+        return st;
+    if (after && ks_shard_id_from_text(ks_view_of_text(after), &after_index))
+        return ctl_fail(
+            err, KSTREAM_USAGE, "'--exclusive-start-shard-id %.60s' is not a shard", after);
+    size_t from = 0;
+    uint32_t index = 0;
+    while (after && from < about->shard_count &&
+           !ks_shard_id_from_text(ks_view_of_text(about->shards[from].shard_id), &index) &&
+           index <= after_index)
+        from++;
+    *out = (struct slice){from, KS_MIN(about->shard_count - from, (size_t)limit)};
+    return KSTREAM_OK;
+}
+
+static bool add_shards(json_t *object, const struct kstream_stream *about, struct slice slice)
+{
+    bool has_more = slice.from + slice.count < about->shard_count;
+    return ctl_json_add(
+               object, "Shards", shards_to_json(about->shards + slice.from, slice.count)) &&
+           ctl_json_add(object, "HasMoreShards", json_boolean(has_more));
+}
+
 enum kstream_status ctl_run_describe_stream(struct ctl *ctl, struct kstream_error *err)
 {
     enum kstream_status st = ctl_connect(ctl, err);
     struct kstream_stream *about = NULL;
+    struct slice slice = {0, 0};
     if (!st)
         st = kstream_describe_stream(ctl->client, ctl->stream, NULL, &about, err);
-    if (st)
-        return st;
-    json_t *object = json_object();
-    if (add_description(object, about) &&
-        ctl_json_add(object, "Shards", shards_to_json(about->shards, about->shard_count)) &&
-        ctl_json_add(object, "HasMoreShards", json_false()))
-        ctl->result = json_pack("{s:O}", "StreamDescription", object);
-    json_decref(object);
+    if (!st)
+        st = slice_shards(ctl, about, &slice, err);
+    if (!st) {
+        json_t *object = json_object();
+        if (add_description(object, about) && add_shards(object, about, slice))
+            ctl->result = json_pack("{s:O}", "StreamDescription", object);
+        json_decref(object);
+        st = ctl->result ? KSTREAM_OK : fail_memory(err);
+    }
     kstream_stream_free(about);
-    return ctl->result ? KSTREAM_OK : fail_memory(err);
+    return st;
 }
 
 enum kstream_status ctl_run_describe_stream_summary(struct ctl *ctl, struct kstream_error *err)

@@ -76,7 +76,9 @@ static void note_next_page(const struct ctl *ctl)
 static int run_verb(struct ctl *ctl)
 {
     struct kstream_error err = KSTREAM_ERROR_INIT;
-    enum kstream_status st = verb_functions[ctl->args.verb->id](ctl, &err);
+    enum kstream_status st = KSTREAM_OK;
+    if (!ctl_has(ctl, CTL_CLI_SKELETON)) /* which ctl_setup has answered */
+        st = verb_functions[ctl->args.verb->id](ctl, &err);
     if (st)
         err.status = st;
     int exit_code = 0;
@@ -135,6 +137,8 @@ int main(int argc, char **argv)
     }
     json_decref(ctl.result);
     jmes_free(ctl.query);
+    json_decref(ctl.input);
+    json_decref(ctl.input_texts);
     kstream_close(ctl.client);
     ctl_settings_fini(&ctl.settings);
     return exit_code;

@@ -2,8 +2,8 @@
 #include "base/clock.h"
 #include "proto/api.pb-c.h"
 #include "proto/limits.h"
-#include "tools/ctl_base64.h"
 #include "tools/ctl_dry_run.h"
+#include "tools/ctl_param.h"
 #include "tools/ctl_time.h"
 
 #include <errno.h>
@@ -16,19 +16,25 @@ static enum kstream_status fail_memory(struct kstream_error *err)
 
 /* ---- put-record ---- */
 
-/* One of --data and --data-base64. */
+/* One of --data, which may name a file, and --data-base64. */
 static enum kstream_status take_data(
     const struct ctl *ctl, struct ks_buf *data, struct kstream_error *err)
 {
     const char *text = ctl_text(ctl, CTL_DATA);
     const char *base64 = ctl_text(ctl, CTL_DATA_BASE64);
+    const char *format = ctl_text(ctl, CTL_CLI_BINARY_FORMAT);
     if ((text == NULL) == (base64 == NULL))
         return ctl_fail(err, KSTREAM_USAGE, "one of '--data' and '--data-base64' is needed");
-    if (text)
-        return ks_buf_append_text(data, text) ? KSTREAM_OK : fail_memory(err);
-    if (!ctl_base64_decode(ks_view_of_text(base64), data))
-        return ctl_fail(err, KSTREAM_USAGE, "'--data-base64 %.40s': no valid base64", base64);
-    return KSTREAM_OK;
+    struct ks_error inner = KS_ERROR_INIT;
+    enum ks_status st = KS_OK;
+    if (base64)
+        st = ctl_param_bytes(ctl_option_name(CTL_DATA_BASE64), base64, true, data, &inner);
+    else if (ctl->args.is_bare[CTL_DATA] && text[0] == '@')
+        st = ctl_param_file(ctl_option_name(CTL_DATA), text + 1, data, &inner);
+    else
+        st = ctl_param_bytes(
+            ctl_option_name(CTL_DATA), text, format && strcmp(format, "base64") == 0, data, &inner);
+    return ctl_fail_from(err, st, &inner);
 }
 
 static enum kstream_status put_record_dry(
@@ -60,6 +66,11 @@ static enum kstream_status put_record_dry(
 
 enum kstream_status ctl_run_put_record(struct ctl *ctl, struct kstream_error *err)
 {
+    /* `record put clicks - --key laptop` is put with that key. */
+    if (ctl->args.is_bare[CTL_DATA] && strcmp(ctl_text(ctl, CTL_DATA), "-") == 0) {
+        ctl->args.values[CTL_KEY] = ctl_text(ctl, CTL_PARTITION_KEY);
+        return ctl_run_put(ctl, err);
+    }
     KS_CLEANUP(ks_buf_fini) struct ks_buf data;
     ks_buf_init(&data, KS_FRAME_BYTES_MAX);
     enum kstream_status st = take_data(ctl, &data, err);

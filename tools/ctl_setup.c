@@ -2,6 +2,8 @@
 #include "base/alloc.h"
 #include "tools/ctl.h"
 #include "tools/ctl_color.h"
+#include "tools/ctl_input.h"
+#include "tools/ctl_param.h"
 #include "tools/ctl_time.h"
 
 #include <stdlib.h>
@@ -139,6 +141,27 @@ static enum ks_status setup_stream(struct ctl *ctl, struct ks_error *err)
     return KS_OK;
 }
 
+/* --cli-input-json fills options, --generate-cli-skeleton is the answer. */
+static enum ks_status setup_input(struct ctl *ctl, struct ks_error *err)
+{
+    bool wants_skeleton = ctl_has(ctl, CTL_CLI_SKELETON);
+    if (!ctl->args.verb || (!wants_skeleton && !ctl_has(ctl, CTL_CLI_INPUT_JSON)))
+        return KS_OK;
+    if (!ctl_verb_is_kinesis(ctl->args.verb))
+        return ks_fail(err, KS_USAGE, 0, "'--%s' is for operations of Kinesis",
+            ctl_option_name(wants_skeleton ? CTL_CLI_SKELETON : CTL_CLI_INPUT_JSON));
+    if (wants_skeleton) {
+        ctl->result = ctl_input_skeleton(ctl->args.verb);
+        return ctl->result ? KS_OK : ks_fail(err, KS_NO_MEMORY, 0, "out of memory");
+    }
+    enum ks_status st = ctl_param_json(
+        ctl_option_name(CTL_CLI_INPUT_JSON), ctl_text(ctl, CTL_CLI_INPUT_JSON), &ctl->input, err);
+    ctl->input_texts = st ? NULL : json_array();
+    if (!st && !ctl->input_texts)
+        st = ks_fail(err, KS_NO_MEMORY, 0, "out of memory");
+    return st ? st : ctl_input_apply(&ctl->args, ctl->input, ctl->input_texts, err);
+}
+
 enum ks_status ctl_setup(struct ctl *ctl, struct ks_error *err)
 {
     enum ks_status loaded = load_settings(ctl, err);
@@ -153,7 +176,10 @@ enum ks_status ctl_setup(struct ctl *ctl, struct ks_error *err)
     if (!st)
         st = setup_progress(ctl, err);
     if (!st)
+        st = setup_input(ctl, err);
+    if (!st)
         st = setup_stream(ctl, err);
     setup_endpoint(ctl);
-    return st || !ctl->args.verb ? st : ctl_args_check(&ctl->args, err);
+    bool is_complete = !ctl->args.verb || ctl_has(ctl, CTL_CLI_SKELETON);
+    return st || is_complete ? st : ctl_args_check(&ctl->args, err);
 }

@@ -2,6 +2,7 @@
 #include "proto/api.pb-c.h"
 #include "proto/limits.h"
 #include "tools/ctl_dry_run.h"
+#include "tools/ctl_param.h"
 #include "tools/ctl_wait.h"
 
 #include <stdio.h>
@@ -20,6 +21,32 @@ static enum kstream_status give_status(
 
 /* ---- create-stream ---- */
 
+/* --stream-mode-details, as an object or in the short form. */
+static enum kstream_status read_mode(
+    const struct ctl *ctl, bool *out_on_demand, struct kstream_error *err)
+{
+    const char *text = ctl_text(ctl, CTL_STREAM_MODE_DETAILS);
+    *out_on_demand = false;
+    if (!text)
+        return KSTREAM_OK;
+    json_t *details = NULL;
+    struct ks_error inner = KS_ERROR_INIT;
+    enum ks_status st =
+        ctl_param_structure(ctl_option_name(CTL_STREAM_MODE_DETAILS), text, &details, &inner);
+    if (st)
+        return ctl_fail_from(err, st, &inner);
+    const char *mode = json_string_value(json_object_get(details, "StreamMode"));
+    *out_on_demand = mode && strcmp(mode, "ON_DEMAND") == 0;
+    bool is_known = mode && (*out_on_demand || strcmp(mode, "PROVISIONED") == 0) &&
+                    json_object_size(details) == 1;
+    json_decref(details);
+    if (is_known && !(*out_on_demand && ctl_has(ctl, CTL_SHARD_COUNT)))
+        return KSTREAM_OK;
+    return ctl_fail(err, KSTREAM_USAGE,
+        is_known ? "a stream ON_DEMAND takes no '--shard-count'"
+                 : "'--stream-mode-details': StreamMode=PROVISIONED or ON_DEMAND is needed");
+}
+
 static enum kstream_status create_options(
     const struct ctl *ctl, struct kstream_create_options *out, struct kstream_error *err)
 {
@@ -27,8 +54,11 @@ static enum kstream_status create_options(
     uint64_t shard_count = 0;
     uint64_t record_kib = 0;
     struct ctl_wait wait;
-    enum kstream_status st =
-        ctl_number(ctl, CTL_SHARD_COUNT, (struct ctl_range){1, UINT32_MAX, 1}, &shard_count, err);
+    bool is_on_demand = false;
+    enum kstream_status st = read_mode(ctl, &is_on_demand, err);
+    if (!st)
+        st = ctl_number(ctl, CTL_SHARD_COUNT,
+            (struct ctl_range){1, UINT32_MAX, is_on_demand ? 0 : 1}, &shard_count, err);
     if (!st)
         st = ctl_number(ctl, CTL_MAX_RECORD_KIB,
             (struct ctl_range){KS_RECORD_KIB_MIN, KS_RECORD_KIB_MAX, 0}, &record_kib, err);
@@ -37,6 +67,7 @@ static enum kstream_status create_options(
     if (st)
         return st;
     options.timeout_ms = wait.limit_ms ? wait.limit_ms : ctl->timeout_ms;
+    options.on_demand = is_on_demand;
     options.shard_count = (uint32_t)shard_count;
     options.max_record_size_kib = (uint32_t)record_kib;
     options.ack = ctl_text(ctl, CTL_ACK);
@@ -62,6 +93,8 @@ static enum kstream_status create_dry(struct ctl *ctl, const char *stream,
     kstream_stream_free(about);
     if (st != KSTREAM_NOT_FOUND)
         return ctl_would_not(ctl, st);
+    if (options->on_demand)
+        return ctl_would(ctl, err, "create stream '%s' with shards on demand", stream);
     return ctl_would(ctl, err, "create stream '%s' with %u shard%s", stream, options->shard_count,
         options->shard_count == 1 ? "" : "s");
 }

@@ -4,7 +4,7 @@ from ctl_test import *
 
 # Those that change nothing, or only say something (confirm-clock); every other command takes --dry-run.
 READ_ONLY = ("list-streams", "describe-stream", "describe-stream-summary", "wait stream-exists", "wait stream-not-exists",
-             "list-shards", "get-shard-iterator", "get-records", "tail", "confirm-clock", "help", "version")
+             "list-shards", "get-shard-iterator", "get-records", "tail", "status", "confirm-clock", "help", "version")
 
 
 def write(path, text):
@@ -100,6 +100,9 @@ def test_every_command_that_changes_something_can_be_tried(scratch):
         "delete-stream": (["clicks"], "delete stream 'clicks' with 2 open shards", ["nope"], "ResourceNotFound"),
         "put-record": (["clicks", "hello", "--key", "k"], "store 5 bytes in stream 'clicks' under key 'k'",
                        ["clicks", "x", "--key", "k" * 300], "Validation"),
+        "put-records": (["clicks", "--records", "Data=ab,PartitionKey=k", "Data=c,PartitionKey=l"],
+                        "store 2 records of 3 bytes in stream 'clicks'",
+                        ["nope", "--records", "Data=ab,PartitionKey=k"], "ResourceNotFound"),
         "put": (["clicks", __file__], "records in stream 'clicks'", ["clicks", __file__, "--key-field", "99"], "PARTIAL"),
     }
     changing = [command["command"] for command in commands() if command["command"] not in READ_ONLY]

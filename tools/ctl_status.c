@@ -1,0 +1,73 @@
+/* status: who answers, how fast, and how much there is. */
+#include "base/clock.h"
+#include "tools/ctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PING_MS 5000u
+
+struct stream_counts {
+    uint64_t streams;
+    uint64_t active;
+};
+
+/* Goes through the pages of all streams. */
+static enum kstream_status count_streams(
+    struct ctl *ctl, struct stream_counts *out, struct kstream_error *err)
+{
+    char last[160] = "";
+    for (bool has_more = true; has_more;) {
+        struct kstream_list_streams_options options = KSTREAM_LIST_STREAMS_OPTIONS_INIT;
+        options.timeout_ms = ctl->timeout_ms;
+        options.exclusive_start_stream_name = last[0] ? last : NULL;
+        struct kstream_stream_list *page = NULL;
+        enum kstream_status st = kstream_list_streams(ctl->client, &options, &page, err);
+        if (st)
+            return st;
+        for (size_t i = 0; i < page->stream_count; i++) {
+            out->active += strcmp(page->streams[i].stream_status, "ACTIVE") == 0;
+            snprintf(last, sizeof last, "%s", page->streams[i].stream_name);
+        }
+        out->streams += page->stream_count;
+        has_more = page->has_more && page->stream_count > 0;
+        kstream_stream_list_free(page);
+    }
+    return KSTREAM_OK;
+}
+
+static double round_to_us(uint64_t ns)
+{
+    uint64_t us = ns / 1000;
+    return (double)us / 1000;
+}
+
+static enum kstream_status give_status(struct ctl *ctl, const struct kstream_server_info *info,
+    uint64_t round_trip_ns, const struct stream_counts *counts, struct kstream_error *err)
+{
+    /* Half of the round trip lies between the broker's look at its clock and ours at ours. */
+    int64_t ahead_ms = (int64_t)info->server_unix_ms + (int64_t)(round_trip_ns / 2000000) -
+                       (int64_t)ks_clock_unix_ms(&ks_clock_system);
+    ctl->result =
+        json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:I, s:f, s:I, s:I}", "endpoint", ctl->endpoint,
+            "version", info->version, "run", (json_int_t)info->run_id, "region", info->region,
+            "account_id", info->account_id, "clock_time", ctl_json_time(info->server_unix_ms),
+            "clock_ahead_ms", (json_int_t)ahead_ms, "round_trip_ms", round_to_us(round_trip_ns),
+            "streams", (json_int_t)counts->streams, "streams_active", (json_int_t)counts->active);
+    return ctl->result ? KSTREAM_OK : ctl_fail(err, KSTREAM_NO_MEMORY, "out of memory");
+}
+
+enum kstream_status ctl_run_status(struct ctl *ctl, struct kstream_error *err)
+{
+    struct kstream_server_info info = KSTREAM_SERVER_INFO_INIT;
+    struct stream_counts counts = {0, 0};
+    enum kstream_status st = ctl_connect(ctl, err);
+    if (st)
+        return st;
+    uint64_t asked_ns = ks_clock_mono_ns(&ks_clock_system);
+    st = kstream_ping(ctl->client, ctl->timeout_ms ? ctl->timeout_ms : PING_MS, &info, err);
+    uint64_t round_trip_ns = ks_clock_mono_ns(&ks_clock_system) - asked_ns;
+    if (!st)
+        st = count_streams(ctl, &counts, err);
+    return st ? st : give_status(ctl, &info, round_trip_ns, &counts, err);
+}
