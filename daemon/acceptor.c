@@ -67,10 +67,13 @@ static void acceptor_deal(
 {
     struct ks_loop_shared *shared = acceptor->loops[0].shared;
     /* Counted here, not when its loop opens it: a burst is dealt out before any of it is opened. */
-    uint64_t limit = shared->live->limits_connections;
+    uint64_t wanted = shared->live->limits_connections;
+    uint64_t limit = ks_min_u64(wanted, shared->connections_max);
     if (atomic_fetch_add(&shared->connections, 1) >= limit) {
-        ks_emit(shared->events, KS_LEVEL_WARNING, "connection.refused",
-            "why=\"limits.connections is reached\" limit=%llu", (unsigned long long)limit);
+        ks_emit(shared->events, KS_LEVEL_WARNING, "connection.refused", "why=\"%s\" limit=%llu",
+            limit == wanted ? "limits.connections is reached"
+                            : "open files are limited, raise LimitNOFILE or ulimit -Hn",
+            (unsigned long long)limit);
         atomic_fetch_add(&shared->refused, 1);
         atomic_fetch_sub(&shared->connections, 1);
         close(fd);

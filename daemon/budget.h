@@ -17,14 +17,26 @@ static inline void ks_budget_init(struct ks_budget *budget, uint64_t bytes_max)
     atomic_init(&budget->used_bytes, 0);
 }
 
-/* False: nothing taken, come back later. */
-static inline bool ks_budget_reserve(struct ks_budget *budget, uint64_t bytes)
+/* Only as far as max, which may be below bytes_max. False: nothing taken, come back later. */
+static inline bool ks_budget_reserve_below(struct ks_budget *budget, uint64_t bytes, uint64_t max)
 {
     uint64_t used = atomic_fetch_add_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
-    if (used + bytes <= atomic_load_explicit(&budget->bytes_max, memory_order_relaxed))
+    if (used + bytes <= max)
         return true;
     atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
     return false;
+}
+
+static inline bool ks_budget_reserve(struct ks_budget *budget, uint64_t bytes)
+{
+    return ks_budget_reserve_below(
+        budget, bytes, atomic_load_explicit(&budget->bytes_max, memory_order_relaxed));
+}
+
+static inline bool ks_budget_is_over(const struct ks_budget *budget)
+{
+    return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed) >=
+           atomic_load_explicit(&budget->bytes_max, memory_order_relaxed);
 }
 
 /* For what has already been received: counted even past the end, so that it holds back others. */

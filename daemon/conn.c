@@ -1,29 +1,41 @@
+/* A connection's life and its way in: bytes to frames, within budgets and in turns. */
 #include "daemon/conn.h"
 
 #include "base/alloc.h"
-#include "daemon/config.h"
-#include "daemon/loop.h"
+#include "daemon/conn_priv.h"
 #include "proto/frame.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-#define WRITE_PARTS_MAX 64
-#define STARVE_RETRY_MS 20
+#define LOOK_AGAIN_MS 20
+/* One connection's turn: then others have theirs, however much more it has sent. */
+#define TURN_FRAMES 256u
+#define TURN_BYTES (64u * 1024)
+#define READ_BYTES_MAX (512u * 1024)
+/* A frame this large must leave a quarter of the memory to smaller ones. */
+#define LARGE_FRAME_BYTES (1u << 20)
+#define INPUT_SHARE_BYTES_MIN (256u * 1024)
 
-static struct timeval timeval_of_ms(uint64_t ms)
+/* All busy connections together get half of the memory; the other half is for what is on its way
+ * in. */
+static bool conn_is_within_share(const struct ks_conn *conn)
 {
-    return (struct timeval){
-        .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    const struct ks_loop_shared *shared = conn->loop->shared;
+    uint64_t busy = ks_max_u64(1, atomic_load_explicit(&shared->busy, memory_order_relaxed));
+    uint64_t share =
+        atomic_load_explicit(&shared->input.bytes_max, memory_order_relaxed) / 2 / busy;
+    share = ks_max_u64(share, INPUT_SHARE_BYTES_MIN);
+    return conn->in_flight_bytes == 0 ||
+           (conn->in_flight_bytes < ks_min_u64(share, shared->live->limits_in_flight) &&
+               !ks_budget_is_over(&shared->input));
 }
 
 static bool conn_may_consume(const struct ks_conn *conn)
 {
-    const struct ks_loop_shared *shared = conn->loop->shared;
     return !conn->is_closed && !conn->is_input_over && conn->calls < KS_CONN_CALLS_MAX &&
-           conn->in_flight_bytes < shared->live->limits_in_flight &&
-           conn->out_bytes < shared->live->limits_output;
+           conn->out_bytes < conn->loop->shared->live->limits_output && conn_is_within_share(conn);
 }
 
 static void conn_free_if_over(struct ks_conn *conn)
@@ -41,17 +53,25 @@ static void conn_drop_input(struct ks_conn *conn)
     conn->in_capacity = 0;
     conn->in_reserved = 0;
     event_del(&conn->frame_timer);
-    if (ks_list_is_linked(&conn->starve_link))
-        ks_list_remove(&conn->starve_link);
+    if (ks_list_is_linked(&conn->turn_link))
+        ks_list_remove(&conn->turn_link);
+}
+
+bool ks_conn_let_go(struct ks_conn *conn)
+{
+    conn->calls--;
+    if (!conn->is_closed)
+        return true;
+    conn_free_if_over(conn);
+    return false;
 }
 
 static void conn_end_waits(struct ks_conn *conn)
 {
-    conn->calls++; /* keeps the connection's memory while its calls end */
+    ks_conn_hold(conn);
     if (conn->protocol->on_end)
         conn->protocol->on_end(conn);
-    conn->calls--;
-    conn_free_if_over(conn);
+    KS_IGNORE(ks_conn_let_go(conn), "the caller does nothing more with it");
 }
 
 void ks_conn_close(struct ks_conn *conn, const char *why)
@@ -63,18 +83,10 @@ void ks_conn_close(struct ks_conn *conn, const char *why)
         conn->peer, why);
     conn->is_closed = true;
     event_del(&conn->read_event);
-    event_del(&conn->write_event);
-    event_del(&conn->write_timer);
     conn_drop_input(conn);
-    struct ks_list *node;
-    while ((node = ks_list_pop(&conn->out))) {
-        struct ks_output *output = KS_CONTAINER_OF(node, struct ks_output, link);
-        output->release(output);
-    }
-    ks_budget_release(&loop->shared->output, conn->out_bytes);
-    conn->out_bytes = 0;
-    if (ks_list_is_linked(&conn->dirty_link))
-        ks_list_remove(&conn->dirty_link);
+    ks_conn_output_drop(conn);
+    if (ks_list_is_linked(&conn->starve_link))
+        ks_list_remove(&conn->starve_link);
     ks_list_remove(&conn->link);
     close(conn->fd);
     conn->fd = -1;
@@ -83,8 +95,7 @@ void ks_conn_close(struct ks_conn *conn, const char *why)
     conn_end_waits(conn);
 }
 
-/* After the last frame: closes once nothing is owed any more. True when it closed. */
-static bool conn_close_if_done(struct ks_conn *conn)
+bool ks_conn_close_if_done(struct ks_conn *conn)
 {
     if (conn->is_closed || !conn->is_input_over || conn->calls > 0 ||
         !ks_list_is_empty(&conn->out) || conn->is_consuming)
@@ -103,13 +114,13 @@ static void conn_end_input(struct ks_conn *conn)
 void ks_conn_drain(struct ks_conn *conn)
 {
     conn_end_input(conn);
-    conn_close_if_done(conn);
+    ks_conn_close_if_done(conn);
 }
 
 /* ---- input ---- */
 
-/* Hands whole frames to the protocol until the bytes, the credit or the connection end. Returns the
- * bytes taken. */
+/* Hands whole frames to the protocol until the bytes, the credit, the turn or the connection end.
+ * Returns the bytes taken. */
 static size_t conn_consume(struct ks_conn *conn, const uint8_t *data, size_t bytes)
 {
     size_t at = 0;
@@ -125,6 +136,12 @@ static size_t conn_consume(struct ks_conn *conn, const uint8_t *data, size_t byt
         }
         if (!frame.is_complete)
             break;
+        if (conn->turn_frames_left == 0 || conn->turn_bytes_left == 0) {
+            conn->is_turn_over = true;
+            break;
+        }
+        conn->turn_frames_left--;
+        conn->turn_bytes_left -= KS_MIN(conn->turn_bytes_left, frame.frame_bytes);
         at += frame.frame_bytes;
         event_del(&conn->frame_timer);
         st = conn->protocol->on_frame(conn, frame.body, &error);
@@ -146,31 +163,54 @@ static size_t frame_bytes_of(const uint8_t *data, size_t bytes)
     return frame.frame_bytes;
 }
 
-static void conn_arm_frame_timer(struct ks_conn *conn, size_t frame_bytes)
+/* The frame at the head of in must arrive within frame_timeout and the time of what has come of it:
+ * who sends nothing is cut off soon, however much was announced. */
+static uint64_t frame_deadline_ms(const struct ks_conn *conn)
 {
-    const struct ks_loop_shared *shared = conn->loop->shared;
+    const struct ks_live *live = conn->loop->shared->live;
+    return conn->frame_mono_ms + live->limits_frame_timeout +
+           conn->in_bytes * 1000 / live->limits_frame_rate;
+}
+
+static void conn_arm_frame_timer(struct ks_conn *conn)
+{
     if (event_pending(&conn->frame_timer, EV_TIMEOUT, NULL))
         return;
-    uint64_t ms =
-        shared->live->limits_frame_timeout + frame_bytes * 1000 / shared->live->limits_frame_rate;
-    struct timeval timeout = timeval_of_ms(ms);
+    conn->frame_mono_ms = ks_conn_now_ms(conn);
+    struct timeval timeout = ks_timeval_of_ms(conn->loop->shared->live->limits_frame_timeout);
     event_add(&conn->frame_timer, &timeout);
+}
+
+void ks_conn_look_again(struct ks_conn *conn)
+{
+    struct ks_loop *loop = conn->loop;
+    if (ks_list_is_linked(&conn->starve_link))
+        return;
+    ks_list_push(&loop->starved, &conn->starve_link);
+    if (event_pending(&loop->starve_timer, EV_TIMEOUT, NULL))
+        return;
+    struct timeval retry = ks_timeval_of_ms(LOOK_AGAIN_MS);
+    event_add(&loop->starve_timer, &retry);
 }
 
 static void conn_starve(struct ks_conn *conn)
 {
-    struct ks_loop *loop = conn->loop;
     event_del(&conn->read_event);
     event_del(&conn->frame_timer); /* waiting for us is not the peer's fault */
-    if (ks_list_is_linked(&conn->starve_link))
-        return;
     if (!conn->is_starving)
-        ks_emit(loop->shared->events, KS_LEVEL_NOTICE, "connection.waits_for_input_memory",
+        ks_emit(conn->loop->shared->events, KS_LEVEL_NOTICE, "connection.waits_for_input_memory",
             "peer=%s", conn->peer);
     conn->is_starving = true;
-    ks_list_push(&loop->starved, &conn->starve_link);
-    struct timeval retry = timeval_of_ms(STARVE_RETRY_MS);
-    event_add(&loop->starve_timer, &retry);
+    ks_conn_look_again(conn);
+}
+
+/* A large frame leaves room for others: hoarders of half frames cannot take it all. */
+static bool conn_reserve_input(struct ks_conn *conn, size_t wanted)
+{
+    struct ks_budget *input = &conn->loop->shared->input;
+    uint64_t max = atomic_load_explicit(&input->bytes_max, memory_order_relaxed);
+    return ks_budget_reserve_below(
+        input, wanted - conn->in_reserved, wanted > LARGE_FRAME_BYTES ? max / 4 * 3 : max);
 }
 
 /*
@@ -181,7 +221,7 @@ static bool conn_make_room(struct ks_conn *conn)
 {
     size_t wanted = KS_MAX(frame_bytes_of(conn->in, conn->in_bytes), conn->in_bytes);
     if (wanted > conn->in_reserved) {
-        if (!ks_budget_reserve(&conn->loop->shared->input, wanted - conn->in_reserved)) {
+        if (!conn_reserve_input(conn, wanted)) {
             conn_starve(conn);
             return false;
         }
@@ -253,24 +293,70 @@ static void conn_consume_kept(struct ks_conn *conn)
     conn->in_reserved = reserved;
 }
 
+/* Whole frames are here and wait for the next turn. */
+static void conn_wait_turn(struct ks_conn *conn)
+{
+    struct ks_loop *loop = conn->loop;
+    static const struct timeval next_turn = {0};
+    event_del(&conn->read_event);
+    if (ks_list_is_empty(&loop->turns))
+        event_add(&loop->turn_timer, &next_turn);
+    if (!ks_list_is_linked(&conn->turn_link))
+        ks_list_push(&loop->turns, &conn->turn_link);
+}
+
 /* After consuming: read on, or wait for a reason. */
 static void conn_settle(struct ks_conn *conn)
 {
-    if (conn->is_closed || conn_close_if_done(conn) || conn->is_input_over)
+    if (conn->is_closed || ks_conn_close_if_done(conn) || conn->is_input_over)
         return;
     if (!conn_may_consume(conn)) {
         conn->is_paused = true;
         event_del(&conn->read_event);
         event_del(&conn->frame_timer);
+        /* The end of one of its calls resumes it; but others may have to make room. */
+        if (!conn_is_within_share(conn))
+            ks_conn_look_again(conn);
         return;
     }
     conn->is_paused = false;
+    if (conn->is_turn_over) {
+        conn_wait_turn(conn);
+        return;
+    }
     if (conn->in) {
         if (!conn_make_room(conn))
             return;
-        conn_arm_frame_timer(conn, conn->in_capacity);
+        conn_arm_frame_timer(conn);
     }
     event_add(&conn->read_event, NULL);
+}
+
+static void conn_begin_turn(struct ks_conn *conn)
+{
+    conn->turn_frames_left = TURN_FRAMES;
+    conn->turn_bytes_left = TURN_BYTES;
+    conn->is_turn_over = false;
+}
+
+/* What is kept goes on. */
+static void conn_go_on(struct ks_conn *conn)
+{
+    ks_conn_hold(conn);
+    conn_begin_turn(conn);
+    conn_consume_kept(conn);
+    if (ks_conn_let_go(conn))
+        conn_settle(conn);
+}
+
+void ks_conn_take_turns(struct ks_loop *loop)
+{
+    struct ks_list waiting;
+    struct ks_list *node;
+    ks_list_init(&waiting);
+    ks_list_splice(&waiting, &loop->turns);
+    while ((node = ks_list_pop(&waiting)))
+        conn_go_on(KS_CONTAINER_OF(node, struct ks_conn, turn_link));
 }
 
 static void conn_readable(evutil_socket_t fd, short what, void *arg)
@@ -279,11 +365,12 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
     struct ks_loop *loop = conn->loop;
     struct iovec iov[2];
     int count = 0;
-    size_t room = conn->in_capacity - conn->in_bytes;
+    size_t room = KS_MIN(conn->in_capacity - conn->in_bytes, (size_t)READ_BYTES_MAX);
     (void)what;
     if (room > 0)
         iov[count++] = (struct iovec){.iov_base = conn->in + conn->in_bytes, .iov_len = room};
-    iov[count++] = (struct iovec){.iov_base = loop->slab, .iov_len = KS_SLAB_BYTES};
+    if (room < READ_BYTES_MAX)
+        iov[count++] = (struct iovec){.iov_base = loop->slab, .iov_len = KS_SLAB_BYTES};
     ssize_t n = readv(fd, iov, count);
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
@@ -293,14 +380,16 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
     if (n == 0) {
         /* It may have shut down only its sending side: answers still go out. */
         conn_end_input(conn);
-        if (!conn_close_if_done(conn))
+        if (!ks_conn_close_if_done(conn))
             conn_end_waits(conn);
         return;
     }
     size_t kept = KS_MIN((size_t)n, room);
     size_t fresh = (size_t)n - kept;
     conn->in_bytes += kept;
-    conn->calls++; /* keeps the connection's memory until we are done here */
+    conn->active_mono_ms = ks_conn_now_ms(conn);
+    ks_conn_hold(conn);
+    conn_begin_turn(conn);
     conn_consume_kept(conn);
     if (!conn->in && fresh > 0) {
         size_t taken = conn_consume(conn, loop->slab, fresh);
@@ -309,17 +398,21 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
         conn_keep(conn, loop->slab, fresh);
         conn_consume_kept(conn);
     }
-    conn->calls--;
-    if (conn->is_closed)
-        conn_free_if_over(conn);
-    else
+    if (ks_conn_let_go(conn))
         conn_settle(conn);
 }
 
 static void conn_frame_late(evutil_socket_t fd, short what, void *arg)
 {
     struct ks_conn *conn = arg;
+    uint64_t now_ms = ks_conn_now_ms(conn);
+    uint64_t deadline_ms = frame_deadline_ms(conn);
     (void)fd, (void)what;
+    if (now_ms < deadline_ms) {
+        struct timeval left = ks_timeval_of_ms(deadline_ms - now_ms);
+        event_add(&conn->frame_timer, &left);
+        return;
+    }
     ks_emit(conn->loop->shared->events, KS_LEVEL_WARNING, "connection.frame_too_slow",
         "peer=%s received_bytes=%zu frame_bytes=%zu", conn->peer, conn->in_bytes,
         conn->in_capacity);
@@ -332,28 +425,49 @@ void ks_conn_feed_starved(struct ks_loop *loop)
     struct ks_list *node;
     ks_list_init(&waiting);
     ks_list_splice(&waiting, &loop->starved);
-    while ((node = ks_list_pop(&waiting)))
-        conn_settle(KS_CONTAINER_OF(node, struct ks_conn, starve_link));
+    while ((node = ks_list_pop(&waiting))) {
+        struct ks_conn *conn = KS_CONTAINER_OF(node, struct ks_conn, starve_link);
+        ks_conn_hold(conn);
+        ks_conn_feed_rooms(conn);
+        if (!ks_conn_let_go(conn))
+            continue;
+        if (conn->is_paused)
+            ks_conn_resume(conn);
+        else
+            conn_settle(conn);
+    }
 }
 
-/* Credit came back: what was held back goes on, then reading does. */
-static void conn_resume(struct ks_conn *conn)
+void ks_conn_resume(struct ks_conn *conn)
 {
-    if (!conn->is_paused || conn->is_consuming || conn->is_closed || !conn_may_consume(conn))
+    if (!conn->is_paused || conn->is_consuming || conn->is_closed)
         return;
+    if (!conn_may_consume(conn)) {
+        if (!conn_is_within_share(conn))
+            ks_conn_look_again(conn);
+        return;
+    }
     conn->is_paused = false;
-    conn->calls++;
-    conn_consume_kept(conn);
-    conn->calls--;
-    if (conn->is_closed)
-        conn_free_if_over(conn);
-    else
-        conn_settle(conn);
+    conn_go_on(conn);
+}
+
+void ks_conn_sweep_idle(struct ks_loop *loop, uint64_t idle_ms)
+{
+    uint64_t now_ms = ks_clock_mono_ns(loop->shared->clock) / 1000000;
+    KS_LIST_FOR_EACH_SAFE(node, &loop->conns)
+    {
+        struct ks_conn *conn = KS_CONTAINER_OF(node, struct ks_conn, link);
+        bool is_idle = conn->calls == 0 && !conn->in && ks_list_is_empty(&conn->out);
+        if (is_idle && now_ms - conn->active_mono_ms >= idle_ms)
+            ks_conn_close(conn, "idle");
+    }
 }
 
 void ks_conn_call_begin(struct ks_conn *conn, uint64_t bytes)
 {
     conn->calls++;
+    if (conn->in_flight_bytes == 0 && bytes > 0)
+        atomic_fetch_add_explicit(&conn->loop->shared->busy, 1, memory_order_relaxed);
     conn->in_flight_bytes += bytes;
     ks_budget_force(&conn->loop->shared->input, bytes);
 }
@@ -364,144 +478,16 @@ void ks_conn_call_end(struct ks_conn *conn, uint64_t bytes)
     KS_ASSERT(conn->in_flight_bytes >= bytes);
     conn->calls--;
     conn->in_flight_bytes -= bytes;
+    if (conn->in_flight_bytes == 0 && bytes > 0)
+        atomic_fetch_sub_explicit(&conn->loop->shared->busy, 1, memory_order_relaxed);
     ks_budget_release(&conn->loop->shared->input, bytes);
     if (conn->is_closed)
         conn_free_if_over(conn);
-    else if (!conn_close_if_done(conn))
-        conn_resume(conn);
+    else if (!ks_conn_close_if_done(conn))
+        ks_conn_resume(conn);
 }
 
-/* ---- output ---- */
-
-bool ks_conn_promise(struct ks_conn *conn, uint64_t bytes)
-{
-    struct ks_loop_shared *shared = conn->loop->shared;
-    if (conn->is_closed || conn->out_bytes >= shared->live->limits_output ||
-        conn->promised_bytes >= shared->live->limits_in_flight ||
-        !ks_budget_reserve(&shared->output, bytes))
-        return false;
-    conn->promised_bytes += bytes;
-    return true;
-}
-
-void ks_conn_promise_end(struct ks_conn *conn, uint64_t bytes)
-{
-    KS_ASSERT(conn->promised_bytes >= bytes);
-    conn->promised_bytes -= bytes;
-    ks_budget_release(&conn->loop->shared->output, bytes);
-}
-
-void ks_conn_take_output(struct ks_conn *conn, struct ks_output *output)
-{
-    if (conn->is_closed) {
-        output->release(output);
-        return;
-    }
-    ks_list_push(&conn->out, &output->link);
-    conn->out_bytes += output->bytes;
-    ks_budget_force(&conn->loop->shared->output, output->bytes);
-    if (ks_list_is_linked(&conn->dirty_link))
-        return;
-    /* Written at the end of this turn of the loop: the answers of one group commit leave in one
-     * call. */
-    if (ks_list_is_empty(&conn->loop->dirty))
-        event_active(&conn->loop->flush_event, EV_TIMEOUT, 0);
-    ks_list_push(&conn->loop->dirty, &conn->dirty_link);
-}
-
-static int output_gather(const struct ks_conn *conn, struct iovec iov[WRITE_PARTS_MAX])
-{
-    int count = 0;
-    size_t bytes = 0;
-    KS_LIST_FOR_EACH(node, &conn->out)
-    {
-        const struct ks_output *output = KS_CONTAINER_OF(node, struct ks_output, link);
-        for (unsigned i = output->part; i < output->part_count; i++) {
-            if (count == WRITE_PARTS_MAX || bytes >= KS_SLAB_BYTES)
-                return count;
-            iov[count] = output->parts[i];
-            iov[count].iov_len = KS_MIN(iov[count].iov_len, KS_SLAB_BYTES - bytes);
-            bytes += iov[count++].iov_len;
-        }
-    }
-    return count;
-}
-
-static void output_advance(struct ks_conn *conn, size_t bytes)
-{
-    conn->out_bytes -= bytes;
-    ks_budget_release(&conn->loop->shared->output, bytes);
-    while (!ks_list_is_empty(&conn->out)) {
-        struct ks_output *output = KS_CONTAINER_OF(conn->out.next, struct ks_output, link);
-        while (output->part < output->part_count) {
-            struct iovec *part = &output->parts[output->part];
-            size_t step = KS_MIN(bytes, part->iov_len);
-            part->iov_base = (char *)part->iov_base + step;
-            part->iov_len -= step;
-            output->bytes -= step;
-            bytes -= step;
-            if (part->iov_len > 0)
-                return;
-            output->part++;
-        }
-        ks_list_remove(&output->link);
-        output->release(output);
-    }
-    KS_ASSERT(bytes == 0);
-}
-
-/* One turn: at most KS_SLAB_BYTES, so that a fast reader of a large answer does not keep others
- * waiting. */
-void ks_conn_flush(struct ks_conn *conn)
-{
-    struct iovec iov[WRITE_PARTS_MAX];
-    if (conn->is_closed)
-        return;
-    int count = output_gather(conn, iov);
-    if (count > 0) {
-        ssize_t n = writev(conn->fd, iov, count);
-        if (n < 0 && errno != EAGAIN && errno != EINTR) {
-            /* EFAULT: a mapped segment could not be read. The answer has begun, so it can only be
-             * broken off. */
-            if (errno == EFAULT)
-                ks_emit(conn->loop->shared->events, KS_LEVEL_ERROR, "connection.segment_unreadable",
-                    "peer=%s", conn->peer);
-            ks_conn_close(conn, strerror(errno));
-            return;
-        }
-        if (n > 0) {
-            output_advance(conn, (size_t)n);
-            event_del(&conn->write_timer);
-        }
-    }
-    if (ks_list_is_empty(&conn->out)) {
-        event_del(&conn->write_event);
-        event_del(&conn->write_timer);
-    } else {
-        event_add(&conn->write_event, NULL);
-        if (!event_pending(&conn->write_timer, EV_TIMEOUT, NULL)) {
-            struct timeval timeout = timeval_of_ms(conn->loop->shared->live->limits_write_timeout);
-            event_add(&conn->write_timer, &timeout);
-        }
-    }
-    if (!conn_close_if_done(conn))
-        conn_resume(conn);
-}
-
-static void conn_writable(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd, (void)what;
-    ks_conn_flush(arg);
-}
-
-static void conn_write_late(evutil_socket_t fd, short what, void *arg)
-{
-    struct ks_conn *conn = arg;
-    (void)fd, (void)what;
-    ks_emit(conn->loop->shared->events, KS_LEVEL_WARNING, "connection.never_reads",
-        "peer=%s unread_bytes=%zu", conn->peer, conn->out_bytes);
-    ks_conn_close(conn, "answers were not read");
-}
+/* ---- life ---- */
 
 enum ks_status ks_conn_open(struct ks_loop *loop, int fd, const struct ks_conn_protocol *protocol,
     const char *peer, struct ks_conn **out_conn, struct ks_error *err)
@@ -516,12 +502,11 @@ enum ks_status ks_conn_open(struct ks_loop *loop, int fd, const struct ks_conn_p
     conn->protocol = protocol;
     conn->fd = fd;
     strncpy(conn->peer, peer, sizeof(conn->peer) - 1);
-    ks_list_init(&conn->out);
+    conn->active_mono_ms = ks_conn_now_ms(conn);
     ks_list_init(&conn->requests);
+    ks_conn_output_init(conn);
     event_assign(&conn->read_event, loop->base, fd, EV_READ | EV_PERSIST, conn_readable, conn);
-    event_assign(&conn->write_event, loop->base, fd, EV_WRITE | EV_PERSIST, conn_writable, conn);
     event_assign(&conn->frame_timer, loop->base, -1, 0, conn_frame_late, conn);
-    event_assign(&conn->write_timer, loop->base, -1, 0, conn_write_late, conn);
     ks_list_push(&loop->conns, &conn->link);
     if (event_add(&conn->read_event, NULL) < 0) {
         ks_conn_close(conn, "cannot be watched");

@@ -34,6 +34,13 @@ struct ks_output {
     void (*release)(struct ks_output *output); /* frees it; the bytes have left, or never will */
 };
 
+/* Room for an answer that is yet to be made: memory of the call that wants it. */
+struct ks_conn_room {
+    struct ks_list link; /* conn->wanting, while it waits */
+    uint64_t bytes;      /* wanted, then granted; 0: neither */
+    void (*granted)(struct ks_conn_room *room);
+};
+
 /* What the frames mean. */
 struct ks_conn_protocol {
     /*
@@ -55,22 +62,31 @@ struct ks_conn {
     struct ks_list link;        /* loop->conns */
     struct ks_list dirty_link;  /* loop->dirty */
     struct ks_list starve_link; /* loop->starved */
+    struct ks_list turn_link;   /* loop->turns */
     int fd;
     char peer[64];
     struct event read_event;
     struct event write_event;
     struct event frame_timer; /* pending while a frame has begun and not ended */
     struct event write_timer; /* pending while output waits for the peer */
+    uint64_t active_mono_ms;  /* when something last came */
 
     uint8_t *in; /* what could not be consumed yet: part of a frame, or frames held back; NULL when
                     idle */
     size_t in_bytes;
     size_t in_capacity;
-    size_t in_reserved; /* of the input budget */
+    size_t in_reserved;        /* of the input budget */
+    uint64_t frame_mono_ms;    /* when the frame at the head of in began */
+    uint32_t turn_frames_left; /* of this turn of the loop */
+    size_t turn_bytes_left;
 
     struct ks_list out;
     size_t out_bytes;
-    uint64_t promised_bytes; /* of answers that are being read from the disk */
+    struct ks_list wanting;       /* ks_conn_room.link: first come, first served */
+    uint64_t room_bytes;          /* granted */
+    uint64_t write_begun_mono_ms; /* of the time over which the peer's rate is taken */
+    uint64_t write_taken_mono_ms; /* when the peer last took something, or the first had to wait */
+    size_t write_taken_bytes;     /* since write_begun */
 
     struct ks_list requests; /* the protocol's list of its calls */
     uint32_t calls;          /* under way */
@@ -79,6 +95,7 @@ struct ks_conn {
     bool is_paused;     /* reads stopped until calls end or output leaves */
     bool is_input_over; /* end of input, or bad input, or draining: no more frames */
     bool is_starving;   /* has been told to wait for the input budget, and still does */
+    bool is_turn_over;  /* frames are held back until others have had their turn */
     bool is_closed;
 };
 
@@ -97,11 +114,14 @@ void ks_conn_call_begin(struct ks_conn *conn, uint64_t bytes);
 void ks_conn_call_end(struct ks_conn *conn, uint64_t bytes);
 
 /*
- * Room for an answer of bytes? True: it counts until ks_conn_promise_end. False: the peer has left
- * too much unread, or all peers together have.
+ * Room for an answer of bytes. True: granted now. False: room->granted runs later, when the peer
+ * has read enough, and others have; not at all if ks_conn_room_end comes first.
  */
-bool ks_conn_promise(struct ks_conn *conn, uint64_t bytes) KS_MUST_USE;
-void ks_conn_promise_end(struct ks_conn *conn, uint64_t bytes);
+bool ks_conn_room_take(struct ks_conn *conn, struct ks_conn_room *room, uint64_t bytes) KS_MUST_USE;
+/* Gives back what was granted, or ends the wait; nothing happens when there is neither. */
+void ks_conn_room_end(struct ks_conn *conn, struct ks_conn_room *room);
+/* All answers together are past their budget: give little, and to whom has nothing unread. */
+bool ks_conn_is_output_short(const struct ks_conn *conn);
 
 /* Queues; released at once when the connection is closed. */
 void ks_conn_take_output(struct ks_conn *conn, struct ks_output *output);
@@ -109,5 +129,7 @@ void ks_conn_take_output(struct ks_conn *conn, struct ks_output *output);
 /* For loop.c. */
 void ks_conn_flush(struct ks_conn *conn);
 void ks_conn_feed_starved(struct ks_loop *loop);
+void ks_conn_take_turns(struct ks_loop *loop);
+void ks_conn_sweep_idle(struct ks_loop *loop, uint64_t idle_ms);
 
 #endif

@@ -31,6 +31,29 @@ static void loop_feed_starved(evutil_socket_t fd, short what, void *arg)
     ks_conn_feed_starved(loop);
 }
 
+static void loop_turn(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    ks_conn_take_turns(arg);
+}
+
+static void loop_idle(evutil_socket_t fd, short what, void *arg)
+{
+    struct ks_loop *loop = arg;
+    (void)fd, (void)what;
+    ks_conn_sweep_idle(loop, loop->shared->idle_timeout_ms);
+}
+
+/* Four looks in the time, each at all connections. */
+static void loop_arm_idle(struct ks_loop *loop)
+{
+    uint64_t ms = loop->shared->idle_timeout_ms / 4 + 1;
+    struct timeval period = {
+        .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    if (loop->shared->idle_timeout_ms > 0)
+        event_add(&loop->idle_timer, &period);
+}
+
 static void loop_stop(struct ks_mail *mail)
 {
     struct ks_loop *loop = KS_CONTAINER_OF(mail, struct ks_loop, stop_mail);
@@ -95,6 +118,7 @@ enum ks_status ks_loop_init(
     ks_list_init(&loop->dirty);
     ks_list_init(&loop->starved);
     ks_list_init(&loop->held_puts);
+    ks_list_init(&loop->turns);
     ks_parking_init(&loop->parking, loop);
     loop->stop_mail.deliver = loop_stop;
     loop->abort_mail.deliver = loop_abort;
@@ -107,6 +131,9 @@ enum ks_status ks_loop_init(
         loop_mail, loop);
     event_assign(&loop->flush_event, loop->base, -1, 0, loop_flush, loop);
     event_assign(&loop->starve_timer, loop->base, -1, 0, loop_feed_starved, loop);
+    event_assign(&loop->turn_timer, loop->base, -1, 0, loop_turn, loop);
+    event_assign(&loop->idle_timer, loop->base, -1, EV_PERSIST, loop_idle, loop);
+    loop_arm_idle(loop);
     if (event_add(&loop->mailbox_event, NULL) < 0) {
         ks_loop_fini(loop);
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot watch a mailbox");
@@ -122,6 +149,8 @@ void ks_loop_fini(struct ks_loop *loop)
     ks_parking_fini(&loop->parking);
     event_del(&loop->mailbox_event);
     event_del(&loop->starve_timer);
+    event_del(&loop->turn_timer);
+    event_del(&loop->idle_timer);
     event_base_free(loop->base);
     ks_mailbox_fini(&loop->mailbox);
     ks_md5_destroy(loop->md5);

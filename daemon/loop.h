@@ -22,7 +22,7 @@ struct ks_acceptor;
 struct ks_live;
 struct ks_loop_meter;
 
-#define KS_SLAB_BYTES (256u * 1024) /* one read, one write turn */
+#define KS_SLAB_BYTES (64u * 1024) /* one read */
 
 /* What all loops share. Borrowed, outlives them. */
 struct ks_loop_shared {
@@ -34,7 +34,11 @@ struct ks_loop_shared {
     _Atomic uint32_t connections;
     _Atomic uint64_t accepted; /* connections, since the start */
     _Atomic uint64_t refused;
-    void *server; /* of the protocol above */
+    _Atomic uint32_t busy;        /* connections with requests under way */
+    _Atomic bool is_memory_short; /* that of records: who holds it and does not read is cut off */
+    uint64_t idle_timeout_ms;     /* 0: none */
+    uint32_t connections_max;     /* for which there are descriptors */
+    void *server;                 /* of the protocol above */
 };
 
 struct ks_loop {
@@ -50,9 +54,12 @@ struct ks_loop {
     struct event mailbox_event;
     struct event flush_event; /* made active when dirty gets its first connection */
     struct event starve_timer;
+    struct event turn_timer; /* the next turn of the loop */
+    struct event idle_timer;
     struct ks_list conns;
     struct ks_list dirty;      /* connections with new output */
-    struct ks_list starved;    /* connections waiting for the input budget */
+    struct ks_list starved;    /* connections waiting for a budget */
+    struct ks_list turns;      /* connections that had their turn and have more */
     struct ks_parking parking; /* calls waiting for records, or for a reshard */
     struct ks_list held_puts;  /* ks_put_work.held_link, in the order they came (put_work.c) */
     uint64_t held_put_bytes;

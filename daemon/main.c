@@ -4,6 +4,7 @@
 #include "daemon/acceptor.h"
 #include "daemon/config.h"
 #include "daemon/datadir.h"
+#include "daemon/descriptors.h"
 #include "daemon/http.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -25,7 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -58,6 +58,7 @@ struct daemon {
     struct ks_sockets sockets;
     struct ks_notify notify;
     struct ks_watchdog watchdog;
+    struct ks_descriptors descriptors;
     unsigned loops_ready;
     int signal_fd;
     int poison_fd;          /* an eventfd: written once by the thread that met the failure */
@@ -127,7 +128,6 @@ static void daemon_on_poison(void *arg, const struct ks_error *error)
 static enum ks_status start_process(struct daemon *daemon, struct ks_error *err)
 {
     sigset_t signals;
-    struct rlimit limit;
     /* Many threads, few allocations each: an arena per thread would cost more memory than it saves
      * time. Large blocks go back to the kernel when freed. */
     mallopt(M_ARENA_MAX, 2);
@@ -145,10 +145,6 @@ static enum ks_status start_process(struct daemon *daemon, struct ks_error *err)
     daemon->poison_fd = eventfd(0, EFD_CLOEXEC);
     if (daemon->signal_fd < 0 || daemon->poison_fd < 0)
         return ks_fail(err, KS_INTERNAL, errno, "cannot watch signals");
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
     return KS_OK;
 }
 
@@ -193,6 +189,15 @@ static enum ks_status start_clock(struct daemon *daemon, struct ks_error *err)
     return ks_timekeeper_open(&options, &daemon->timekeeper, err);
 }
 
+static void share_descriptors(struct daemon *daemon, struct ks_engine_limits *limits)
+{
+    const struct ks_descriptors_wish wish = {.flush_files = limits->flush_logs_max,
+        .journal_files = (uint32_t)(limits->journal_bytes / limits->journal_file_bytes) + 2,
+        .connections = daemon->config.limits_connections};
+    ks_descriptors_share(&wish, &daemon->logger.events, &daemon->descriptors);
+    limits->flush_logs_max = daemon->descriptors.flush_files_max;
+}
+
 static enum ks_status start_engine(struct daemon *daemon, struct ks_error *err)
 {
     struct ks_engine_options options = {.io = daemon->datadir.io,
@@ -216,6 +221,7 @@ static enum ks_status start_engine(struct daemon *daemon, struct ks_error *err)
         options.limits.journal_file_bytes = ks_max_u64(
             journal_bytes / 2 & ~(uint64_t)0xfffff, options.limits.journal_first_file_bytes);
     options.limits.journal_bytes = ks_max_u64(journal_bytes, 2 * options.limits.journal_file_bytes);
+    share_descriptors(daemon, &options.limits);
     return ks_engine_open(&options, &daemon->server.engine, err);
 }
 
@@ -257,6 +263,8 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
     server->loop_shared = (struct ks_loop_shared){.clock = &ks_clock_system,
         .events = &daemon->logger.events,
         .live = &server->live,
+        .idle_timeout_ms = config->limits_idle_timeout,
+        .connections_max = daemon->descriptors.connections_max,
         .server = server};
     ks_server_apply(server, config);
     server->loops = ks_calloc(count, sizeof(server->loops[0]));

@@ -11,6 +11,9 @@
 /* A response is at most a frame; GetRecords' batches come by reference behind it. */
 #define HEAD_BYTES_MAX (KS_FRAME_BYTES_MAX + KS_FRAME_LENGTH_BYTES)
 
+/* What a call costs besides its request, about. */
+#define CALL_COST_BYTES 2048u
+
 struct native_call {
     struct ks_call call; /* first member */
     struct ks_conn *conn;
@@ -19,7 +22,7 @@ struct native_call {
     uint32_t op;
     uint32_t operation; /* its position in ks_operations */
     uint64_t cost_bytes;
-    uint64_t promised_bytes;
+    struct ks_conn_room room; /* for the answer */
 };
 
 struct native_output {
@@ -157,8 +160,7 @@ static void native_done(struct ks_call *call)
     struct ks_conn *conn = native->conn;
     measure(native);
     uint64_t cost_bytes = native->cost_bytes;
-    if (native->promised_bytes > 0)
-        ks_conn_promise_end(conn, native->promised_bytes);
+    ks_conn_room_end(conn, &native->room);
     struct native_output *output = conn->is_closed ? NULL : output_make();
     if (output && encode_answer(native, output)) {
         output_release(&output->output);
@@ -175,15 +177,25 @@ static void native_done(struct ks_call *call)
     ks_conn_call_end(conn, cost_bytes);
 }
 
+static void native_room_granted(struct ks_conn_room *room)
+{
+    struct native_call *native = KS_CONTAINER_OF(room, struct native_call, room);
+    native->call.resume(&native->call);
+}
+
 static bool native_promise(struct ks_call *call, uint64_t bytes)
 {
     struct native_call *native = KS_CONTAINER_OF(call, struct native_call, call);
-    if (native->promised_bytes > 0)
+    if (native->room.bytes > 0)
         return true; /* an earlier attempt's, after a wait */
-    if (!ks_conn_promise(native->conn, bytes))
-        return false;
-    native->promised_bytes = bytes;
-    return true;
+    native->room.granted = native_room_granted;
+    return ks_conn_room_take(native->conn, &native->room, bytes);
+}
+
+static bool native_is_output_short(const struct ks_call *call)
+{
+    const struct native_call *native = (const struct native_call *)(const void *)call;
+    return ks_conn_is_output_short(native->conn);
 }
 
 /* ---- requests ---- */
@@ -230,7 +242,7 @@ static enum ks_status native_frame(struct ks_conn *conn, struct ks_view body, st
         send_error(conn, request.request_id, &error);
         return KS_OK;
     }
-    struct native_call *native = ks_malloc(sizeof(*native));
+    struct native_call *native = ks_zalloc(sizeof(*native));
     if (!native) {
         ks_fail(&error, KS_NO_MEMORY, 0, "out of memory for this request");
         send_error(conn, request.request_id, &error);
@@ -238,14 +250,13 @@ static enum ks_status native_frame(struct ks_conn *conn, struct ks_view body, st
     }
     ks_call_init(&native->call, conn->loop, native_done);
     native->call.promise = native_promise;
+    native->call.is_output_short = native_is_output_short;
     native->conn = conn;
-    native->link = (struct ks_list){NULL, NULL};
     ks_list_push(&conn->requests, &native->link);
     native->request_id = request.request_id;
     native->op = request.op;
     native->operation = (uint32_t)(operation - ks_operations);
-    native->promised_bytes = 0;
-    native->cost_bytes = body.bytes + KS_FRAME_LENGTH_BYTES;
+    native->cost_bytes = body.bytes + KS_FRAME_LENGTH_BYTES + CALL_COST_BYTES;
     ks_conn_call_begin(conn, native->cost_bytes);
     ks_call_run(&native->call, operation, request.message);
     return KS_OK;
@@ -266,6 +277,8 @@ static void native_end(struct ks_conn *conn)
         node = node->next; /* ending a wait ends this call and no other */
         if (native->call.end_wait)
             native->call.end_wait(&native->call);
+        else if (conn->is_closed && ks_list_is_linked(&native->room.link))
+            native->call.abandon(&native->call);
     }
 }
 

@@ -27,9 +27,14 @@ struct ks_call {
     struct ks_loop *loop;
     struct ks_arena arena;              /* request and answer live here */
     void (*done)(struct ks_call *call); /* the door's: answers, then ks_call_fini */
-    /* The door's: is there room for an answer of bytes? They count until the call is done. NULL:
-     * always. */
+    /* The door's: is there room for an answer of bytes? They count until the call is done. False:
+     * resume runs when there is, or abandon when the peer goes first. NULL: always. */
     bool (*promise)(struct ks_call *call, uint64_t bytes);
+    void (*resume)(struct ks_call *call);
+    void (*abandon)(struct ks_call *call);
+    /* The door's: all answers together are past their budget, this one should be small. NULL:
+     * never. */
+    bool (*is_output_short)(const struct ks_call *call);
 
     /* The answer. */
     enum ks_status status;

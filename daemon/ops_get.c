@@ -11,6 +11,8 @@
 
 /* What one job of the reader pool brings at most: the next call goes on from there. */
 #define COLD_READ_BYTES_MAX (1u << 20)
+/* And what any answer brings while those that nobody reads fill their budget. */
+#define SHORT_READ_BYTES_MAX (64u * 1024)
 
 /* ---- GetShardIterator ---- */
 
@@ -424,22 +426,29 @@ static void get_job_delivered(struct ks_mail *mail)
     get_read_done(call, work->status, &work->error);
 }
 
+static void get_abandon(struct ks_call *call)
+{
+    struct ks_error error = KS_ERROR_INIT;
+    get_fail(call, ks_fail(&error, KS_UNAVAILABLE, 0, "the client is gone"), &error);
+}
+
 static void get_try(struct ks_call *call)
 {
     struct get_work *work = call->work;
     struct ks_error error = KS_ERROR_INIT;
-    enum ks_status st = ks_log_read(work->shard->log, &work->request, &call->read, &error);
+    struct ks_read_request request = work->request;
+    if (call->is_output_short && call->is_output_short(call))
+        request.bytes_max = ks_min_u64(request.bytes_max, SHORT_READ_BYTES_MAX);
+    enum ks_status st = ks_log_read(work->shard->log, &request, &call->read, &error);
     if (st != KS_WOULD_BLOCK) {
         get_read_done(call, st, &error);
         return;
     }
     error = (struct ks_error)KS_ERROR_INIT;
-    if (call->promise && !call->promise(call, COLD_READ_BYTES_MAX)) {
-        get_fail(call,
-            ks_fail(&error, KS_THROTTLED, 0, "too many answers are unread, read them first"),
-            &error);
+    call->resume = get_try;
+    call->abandon = get_abandon;
+    if (call->promise && !call->promise(call, COLD_READ_BYTES_MAX))
         return;
-    }
     call->job.run = get_job_run;
     call->job.home = &call->loop->mailbox;
     call->job.mail.deliver = get_job_delivered;

@@ -59,7 +59,8 @@ def run_tests(*tests):
 class Broker:
     alive = []
 
-    def __init__(self, scratch, *flags, data_dir=None, wait=True, unix=False, environment=None):
+    def __init__(self, scratch, *flags, data_dir=None, wait=True, unix=False, environment=None, files=None):
+        """files: as under `ulimit -n`, soft and hard."""
         self.scratch = scratch
         self.data_dir = data_dir or os.path.join(scratch, "data")
         self.log_path = os.path.join(scratch, "log-%d" % len(os.listdir(scratch)))
@@ -67,6 +68,8 @@ class Broker:
                         *flags]
         if unix:
             self.command += ["--unix", os.path.join(scratch, "native.sock")]
+        if files:
+            self.command = ["sh", "-c", 'ulimit -n %d && exec "$@"' % files, "sh"] + self.command
         self.log_file = open(self.log_path, "wb")
         environment = {**{k: v for k, v in os.environ.items() if not k.startswith("KSTREAM_")}, **(environment or {})}
         self.process = self.popen(environment)

@@ -90,7 +90,7 @@ def test_reload_changes_what_runs_and_says_so(scratch):
     Client(more).call(PING)
     write(path, "[aws]\nregion = eu-west-1\n[storage]\nsegment_bytes = 32MiB\n[limits]\nin_flight = 2MiB\n")
     reload(broker, "config.needs_restart", "aws.region: us-east-1 -> eu-west-1", "storage.segment_bytes: 64MiB -> 32MiB",
-           "limits.connections: 4 -> 4096", "need_restart=2")
+           "limits.connections: 4 -> 10000", "need_restart=2")
     assert b"us-east-1" in client.call(PING), "a setting that needs a restart changed at once"
     reload(broker, "config.needs_restart", "changed=0 need_restart=2")
     write(path, "[aws]\nregion = eu-west-1\n[log]\nlevel = error\n")

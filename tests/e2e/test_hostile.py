@@ -108,8 +108,10 @@ def test_peers_that_hold_all_input_memory_starve_nobody_for_long(scratch):
         holders.append(connection)
     broker.wait_logged("connection.waits_for_input_memory")
     client.put("s", [("k", b"small")])  # small requests need none of it
-    client.put("s", [("k", b"x" * (MIB // 2)) for _ in range(6)])  # a large one waits until the holders are cut off
-    assert len(client.read_all("s")[0]) == 7
+    # A large one finds the quarter that large frames leave alone, or waits until the holders are cut off.
+    client.put_patiently("s", [("k", b"x" * (MIB // 2)) for _ in range(6)])
+    client.put_patiently("s", [("k", b"x" * (MIB // 2)) for _ in range(18)])
+    assert len(client.read_all("s")[0]) == 25
     broker.stop()
 
 
@@ -151,6 +153,25 @@ def test_client_that_never_reads_is_bounded(scratch):
     broker.stop()
 
 
+def test_client_that_reads_in_drips_is_cut_off(scratch):
+    broker = Broker(scratch, "--write-timeout", "2s", "--write-rate", "100MiB")
+    client = broker.client()
+    client.create_stream("s")
+    for _ in range(8):
+        client.put_patiently("s", [("k%d" % i, b"x" * 100000) for i in range(10)])
+    dripping = broker.connect()
+    dripping.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    # More than the sockets of both sides take.
+    dripping.sendall(frame(7, GET_RECORDS, encode((1, client.iterator("s")))) * 20)
+
+    def drips():
+        dripping.recv(20000)  # takes something all the time, so only its rate can tell
+        return "connection.reads_too_slowly" in broker.log()
+    wait_until(drips, "who reads in drips is cut off")
+    client.call(PING)
+    broker.stop()
+
+
 def test_too_many_connections_are_refused_at_once(scratch):
     broker = Broker(scratch, "--connections", "20")
     client = broker.client()
@@ -175,4 +196,5 @@ def try_ping(broker):
 if __name__ == "__main__":
     run_tests(test_garbage_on_the_port_is_told_and_closed, test_frame_of_4_gib_costs_no_memory,
               test_half_a_frame_and_silence_is_cut_off, test_peers_that_hold_all_input_memory_starve_nobody_for_long,
-              test_client_that_never_reads_is_bounded, test_too_many_connections_are_refused_at_once)
+              test_client_that_never_reads_is_bounded, test_client_that_reads_in_drips_is_cut_off,
+              test_too_many_connections_are_refused_at_once)

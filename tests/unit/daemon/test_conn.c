@@ -10,6 +10,7 @@
 
 /* One loop without a thread: the test turns it. Frames are counted, and answered on demand. */
 static struct ks_live live;
+static struct ks_fake_clock clock_of_conn; /* timers run in real time, what they see is up to us */
 static struct ks_loop_shared shared;
 static struct ks_loop loop;
 static struct ks_conn *conn;
@@ -20,6 +21,18 @@ static uint32_t bad_inputs;
 static size_t answer_bytes; /* of each frame's answer; 0: none */
 static bool is_holding;     /* calls stay under way */
 static uint32_t released;
+
+static char event_last[64];
+
+static void event_seen(
+    const struct ks_events *events, enum ks_level level, const char *name, const char *fields)
+{
+    (void)events, (void)fields;
+    if (level > KS_LEVEL_DEBUG)
+        snprintf(event_last, sizeof(event_last), "%s", name);
+}
+
+static const struct ks_events events_of_conn = {.emit = event_seen};
 
 struct test_output {
     struct ks_output output;
@@ -83,13 +96,16 @@ static void set_up(void)
 {
     int pair[2];
     memset(&shared, 0, sizeof(shared));
-    shared.clock = &ks_clock_system;
-    shared.events = &ks_events_ignore;
+    ks_fake_clock_init(&clock_of_conn, 1790000000000u);
+    shared.clock = &clock_of_conn.clock;
+    shared.events = &events_of_conn;
+    event_last[0] = '\0';
     live.limits_in_flight = 1u << 20;
     live.limits_output = 1u << 20;
     live.limits_frame_timeout = 60000;
     live.limits_frame_rate = 65536;
     live.limits_write_timeout = 60000;
+    live.limits_write_rate = 1024;
     live.limits_connections = 10;
     shared.live = &live;
     ks_budget_init(&shared.input, 32u << 20);
@@ -212,13 +228,270 @@ START_TEST(half_a_frame_and_silence_ends_by_timeout)
 {
     uint8_t frame[128];
     set_up();
-    live.limits_frame_timeout = 1;
+    live.limits_frame_timeout = 2;
     size_t bytes = frame_make(frame, 100);
     push(frame, bytes / 2);
     /* Turns until the timer fires; bounded by the suite's own timeout. */
+    while (!ks_list_is_empty(&loop.conns)) {
+        ks_fake_clock_advance_ms(&clock_of_conn, 2);
+        event_base_loop(loop.base, EVLOOP_ONCE);
+    }
+    ck_assert_uint_eq(frames, 0);
+    tear_down();
+}
+END_TEST
+
+/* What was announced buys no time, what has come does. */
+START_TEST(half_a_frame_lives_as_long_as_it_comes_at_the_rate)
+{
+    size_t bytes = 1u << 20;
+    uint8_t *frame = ks_malloc(bytes + 4);
+    set_up();
+    live.limits_frame_timeout = 2;
+    live.limits_frame_rate = 100000; /* 1 ms for 100 bytes */
+    frame_make(frame, bytes);
+    size_t sent = 0;
+    for (int i = 0; i < 50; i++) {
+        push(frame + sent, 1000);
+        sent += 1000;
+        ks_fake_clock_advance_ms(&clock_of_conn, 10);
+        event_base_loop(loop.base, EVLOOP_ONCE);
+        ck_assert_msg(!ks_list_is_empty(&loop.conns), "cut off after %zu bytes", sent);
+    }
+    while (!ks_list_is_empty(&loop.conns)) {
+        ks_fake_clock_advance_ms(&clock_of_conn, 2);
+        event_base_loop(loop.base, EVLOOP_ONCE);
+        ck_assert_uint_lt(ks_clock_mono_ns(shared.clock), 1000000000000000ull);
+    }
+    ck_assert_uint_eq(frames, 0);
+    ks_free(frame);
+    tear_down();
+}
+END_TEST
+
+/* An answer that the socket does not take at once; the peer takes bytes now and then. */
+static bool drip_until_closed(size_t bytes_a_round, int rounds)
+{
+    static uint8_t sink[65536];
+    uint8_t frame[64];
+    answer_bytes = 900000;
+    push(frame, frame_make(frame, 10));
+    ck_assert(event_pending(&conn->write_timer, EV_TIMEOUT, NULL));
+    for (int i = 0; i < rounds; i++) {
+        if (read(peer, sink, bytes_a_round) < 0)
+            ck_assert_int_eq(errno, EAGAIN);
+        ks_fake_clock_advance_ms(&clock_of_conn, 3);
+        turn();
+        if (!ks_list_is_empty(&loop.conns) && ks_list_is_empty(&conn->out))
+            return false; /* it has taken everything */
+        event_base_loop(loop.base, EVLOOP_ONCE);
+        if (ks_list_is_empty(&loop.conns))
+            return true;
+    }
+    return false;
+}
+
+START_TEST(peer_that_reads_too_slowly_is_cut_off)
+{
+    set_up();
+    live.limits_write_timeout = 60;
+    live.limits_write_rate = 100u << 20; /* 6 MiB in that time */
+    ck_assert(drip_until_closed(30000, 28));
+    ck_assert_str_eq(event_last, "connection.reads_too_slowly");
+    tear_down();
+}
+END_TEST
+
+START_TEST(peer_that_reads_slowly_but_enough_is_not)
+{
+    set_up();
+    live.limits_write_timeout = 60;
+    live.limits_write_rate = 1024;
+    ck_assert(!drip_until_closed(30000, 28));
+    ck_assert_str_eq(event_last, "");
+    tear_down();
+}
+END_TEST
+
+/* The memory it holds is what others wait for. */
+START_TEST(peer_that_does_not_read_goes_first_when_memory_is_short)
+{
+    set_up();
+    live.limits_write_timeout = 1000000;
+    ck_assert(!drip_until_closed(0, 1));
+    atomic_store(&shared.is_memory_short, true);
+    ks_fake_clock_advance_ms(&clock_of_conn, 5000);
     while (!ks_list_is_empty(&loop.conns))
         event_base_loop(loop.base, EVLOOP_ONCE);
-    ck_assert_uint_eq(frames, 0);
+    ck_assert_str_eq(event_last, "connection.holds_memory");
+    tear_down();
+}
+END_TEST
+
+START_TEST(idle_connections_go_and_busy_ones_stay)
+{
+    uint8_t frame[128];
+    set_up();
+    is_holding = true;
+    push(frame, frame_make(frame, 50));
+    ks_fake_clock_advance_ms(&clock_of_conn, 5000);
+    ks_conn_sweep_idle(&loop, 4000);
+    ck_assert(!ks_list_is_empty(&loop.conns)); /* its request is under way */
+    ks_conn_call_end(conn, 50);
+    is_holding = false;
+    push(frame, frame_make(frame, 50));
+    ks_fake_clock_advance_ms(&clock_of_conn, 3000);
+    ks_conn_sweep_idle(&loop, 4000);
+    ck_assert(!ks_list_is_empty(&loop.conns));
+    ks_fake_clock_advance_ms(&clock_of_conn, 1000);
+    ks_conn_sweep_idle(&loop, 4000);
+    ck_assert(ks_list_is_empty(&loop.conns));
+    tear_down();
+}
+END_TEST
+
+/* Ten thousand requests of one connection come before one of another: it does not wait for them. */
+START_TEST(a_flood_of_small_requests_takes_turns_with_others)
+{
+    enum { FLOOD = 10000 };
+    static uint8_t flood[FLOOD * 5];
+    uint8_t frame[64];
+    struct ks_conn *other;
+    int pair[2];
+    set_up();
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    atomic_fetch_add(&shared.connections, 1);
+    ck_assert_int_eq(ks_conn_open(&loop, pair[0], &protocol, "other", &other, NULL), KS_OK);
+    size_t bytes = 0;
+    for (int i = 0; i < FLOOD; i++)
+        bytes += frame_make(flood + bytes, 1);
+    ck_assert_int_eq(write(peer, flood, bytes), (ssize_t)bytes);
+    size_t one = frame_make(frame, 40);
+    ck_assert_int_eq(write(pair[1], frame, one), (ssize_t)one);
+    uint32_t before = 0;
+    frame_bytes_last = 0;
+    while (frame_bytes_last != 40 && frames < FLOOD) {
+        before = frames;
+        event_base_loop(loop.base, EVLOOP_NONBLOCK);
+    }
+    ck_assert_uint_le(before, 1024);
+    while (frames < FLOOD + 1)
+        event_base_loop(loop.base, EVLOOP_NONBLOCK);
+    ck_assert_ptr_null(conn->in);
+    close(pair[1]);
+    tear_down();
+}
+END_TEST
+
+struct wish {
+    struct ks_conn_room room; /* first member */
+    bool is_granted;
+};
+
+static void wish_granted(struct ks_conn_room *room)
+{
+    KS_CONTAINER_OF(room, struct wish, room)->is_granted = true;
+}
+
+START_TEST(room_for_answers_is_given_in_order_as_it_comes_free)
+{
+    static struct wish wishes[4];
+    set_up();
+    memset(wishes, 0, sizeof(wishes));
+    for (int i = 0; i < 4; i++)
+        wishes[i].room.granted = wish_granted;
+    live.limits_in_flight = 1000; /* so that a second one waits */
+    ck_assert(ks_conn_room_take(conn, &wishes[0].room, 1000));
+    for (int i = 1; i < 4; i++)
+        ck_assert(!ks_conn_room_take(conn, &wishes[i].room, 1000));
+    ks_conn_feed_starved(&loop);
+    ck_assert(!wishes[1].is_granted);
+    ks_conn_room_end(conn, &wishes[2].room); /* gives up waiting */
+    ks_conn_room_end(conn, &wishes[0].room);
+    while (!wishes[1].is_granted)
+        event_base_loop(loop.base, EVLOOP_ONCE);
+    ck_assert(!wishes[3].is_granted);
+    ks_conn_room_end(conn, &wishes[1].room);
+    while (!wishes[3].is_granted)
+        event_base_loop(loop.base, EVLOOP_ONCE);
+    ck_assert(!wishes[2].is_granted);
+    ck_assert_uint_eq(shared.output.used_bytes, 1000);
+    ks_conn_room_end(conn, &wishes[3].room);
+    tear_down();
+}
+END_TEST
+
+START_TEST(room_waits_for_others_to_give_up_theirs)
+{
+    static struct wish wish;
+    set_up();
+    memset(&wish, 0, sizeof(wish));
+    wish.room.granted = wish_granted;
+    ks_budget_force(&shared.output, 32u << 20);
+    ck_assert(ks_conn_is_output_short(conn));
+    ck_assert(!ks_conn_room_take(conn, &wish.room, 1000));
+    ks_budget_release(&shared.output, 32u << 20);
+    while (!wish.is_granted)
+        event_base_loop(loop.base, EVLOOP_ONCE);
+    ks_conn_room_end(conn, &wish.room);
+    tear_down();
+}
+END_TEST
+
+/* Half of the memory for requests is shared by who is busy. */
+START_TEST(busy_connections_share_the_memory_of_requests)
+{
+    uint8_t *frame = ks_malloc(2 * (400000 + 4));
+    set_up();
+    live.limits_in_flight = 16u << 20;
+    is_holding = true;
+    size_t bytes = frame_make(frame, 400000);
+    bytes += frame_make(frame + bytes, 400000);
+    atomic_fetch_add(&shared.busy, 63); /* each gets 256 KiB */
+    size_t sent = 0;
+    for (int i = 0; i < 100 && sent < bytes; i++) {
+        ssize_t n = write(peer, frame + sent, bytes - sent);
+        sent += n > 0 ? (size_t)n : 0;
+        turn();
+    }
+    ck_assert_uint_eq(frames, 1);
+    atomic_fetch_sub(&shared.busy, 63);
+    while (frames < 2) { /* looked at again without an end of its own requests */
+        ssize_t n = write(peer, frame + sent, bytes - sent);
+        sent += n > 0 ? (size_t)n : 0;
+        event_base_loop(loop.base, EVLOOP_ONCE);
+    }
+    ks_conn_call_end(conn, 400000);
+    ks_conn_call_end(conn, 400000);
+    ck_assert_uint_eq(shared.busy, 0);
+    ks_free(frame);
+    tear_down();
+}
+END_TEST
+
+START_TEST(large_frames_leave_a_quarter_of_the_memory_alone)
+{
+    size_t bytes = 2u << 20;
+    uint8_t *frame = ks_malloc(bytes + 4);
+    set_up();
+    ks_budget_force(&shared.input, 24u << 20);
+    frame_make(frame, bytes);
+    for (size_t sent = 0; sent < 300000 && !ks_list_is_linked(&conn->starve_link);) {
+        ssize_t n = write(peer, frame + sent, 300000 - sent);
+        sent += n > 0 ? (size_t)n : 0;
+        turn();
+    }
+    ck_assert(ks_list_is_linked(&conn->starve_link));
+    ks_conn_close(conn, "test");
+    ks_budget_release(&shared.input, 24u << 20);
+    tear_down();
+    set_up();
+    ks_budget_force(&shared.input, 24u << 20);
+    frame_make(frame, 1000000);
+    push(frame, 1000004);
+    ck_assert_uint_eq(frames, 1);
+    ks_budget_release(&shared.input, 24u << 20);
+    ks_free(frame);
     tear_down();
 }
 END_TEST
@@ -345,6 +618,16 @@ KS_SUITE("daemon/conn")
     KS_TEST(large_frame_is_reserved_whole_and_given_back);
     KS_TEST(frame_of_4_gib_costs_nothing_and_ends_the_connection);
     KS_TEST(half_a_frame_and_silence_ends_by_timeout);
+    KS_TEST(half_a_frame_lives_as_long_as_it_comes_at_the_rate);
+    KS_TEST(peer_that_reads_too_slowly_is_cut_off);
+    KS_TEST(peer_that_reads_slowly_but_enough_is_not);
+    KS_TEST(peer_that_does_not_read_goes_first_when_memory_is_short);
+    KS_TEST(idle_connections_go_and_busy_ones_stay);
+    KS_TEST(a_flood_of_small_requests_takes_turns_with_others);
+    KS_TEST(room_for_answers_is_given_in_order_as_it_comes_free);
+    KS_TEST(room_waits_for_others_to_give_up_theirs);
+    KS_TEST(busy_connections_share_the_memory_of_requests);
+    KS_TEST(large_frames_leave_a_quarter_of_the_memory_alone);
     KS_TEST(peer_that_never_reads_is_read_no_further);
     KS_TEST(unanswered_requests_hold_back_the_next_until_they_end);
     KS_TEST(without_input_memory_a_large_frame_waits_and_others_go_on);
