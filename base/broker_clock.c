@@ -48,7 +48,7 @@ void ks_broker_clock_rules_default(struct ks_broker_clock_rules *rules)
 {
     *rules = (struct ks_broker_clock_rules){.slew_ms_max = 60 * SECOND_MS,
         .adopt_after_ms = 600 * SECOND_MS,
-        .hold_gap_ms = 7 * 86400 * SECOND_MS,
+        .hold_gap_ms = 7ull * 86400 * SECOND_MS,
         .hold_ms = 3600 * SECOND_MS};
 }
 

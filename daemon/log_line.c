@@ -54,7 +54,10 @@ static bool is_control(char c)
  * characters become '?', and in what is no UTF-8 all but ASCII does. */
 static char plain_char(char c, bool is_utf8)
 {
-    return is_control(c) || (!is_utf8 && (unsigned char)c >= 0x80) ? '?' : c;
+    bool is_foreign = is_control(c) || (!is_utf8 && (unsigned char)c >= 0x80);
+    if (is_foreign)
+        return '?';
+    return c;
 }
 
 static void line_plain(struct ks_log_line *line, struct ks_view text)

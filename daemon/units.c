@@ -24,9 +24,9 @@ static const struct unit byte_units[] = {
 static const struct unit time_units[] = {
     {"ms", 1},
     {"s", 1000},
-    {"m", 60 * 1000},
-    {"h", 3600 * 1000},
-    {"d", 24 * 3600 * 1000},
+    {"m", 60ull * 1000},
+    {"h", 3600ull * 1000},
+    {"d", 24 * 3600ull * 1000},
 };
 
 static void number_to_text(

