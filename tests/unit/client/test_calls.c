@@ -1,6 +1,7 @@
 /* The blocking calls: what is repeated after a lost connection and what is not, and errors per
  * record. */
 #include "client/histogram.h"
+#include "client/kstream_admin.h"
 #include "tests/unit/client/fake_broker.h"
 #include "tests/unit/ks_check.h"
 
@@ -42,6 +43,19 @@ START_TEST(a_harmless_call_is_sent_again_after_a_lost_connection)
     ck_assert_uint_gt(err.request_id, 0);
     /* And the next call connects again. */
     ck_assert_int_eq(kstream_ping(scene.client, 10000, &info, &err), KSTREAM_OK);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(a_change_of_shards_is_never_sent_twice)
+{
+    struct scene scene = scene_open("10000");
+    struct kstream_error err = KSTREAM_ERROR_INIT;
+    fake_broker_plan(scene.broker, KS_OP_SPLIT_SHARD, 1, losses[_i]);
+    ck_assert_int_eq(
+        kstream_split_shard(scene.client, "clicks", "shardId-0", "5", NULL, NULL, &err),
+        KSTREAM_UNAVAILABLE);
+    ck_assert_uint_eq(fake_broker_requests(scene.broker, KS_OP_SPLIT_SHARD), 1);
     scene_close(&scene);
 }
 END_TEST
@@ -201,6 +215,7 @@ END_TEST
 KS_SUITE("client/calls")
 {
     KS_TEST_LOOP(a_harmless_call_is_sent_again_after_a_lost_connection, (int)KS_COUNT_OF(losses));
+    KS_TEST_LOOP(a_change_of_shards_is_never_sent_twice, (int)KS_COUNT_OF(losses));
     KS_TEST_LOOP(a_single_put_is_never_sent_twice, (int)KS_COUNT_OF(losses));
     KS_TEST(a_connection_that_died_while_idle_costs_a_put_nothing);
     KS_TEST(a_call_ends_with_its_time_and_the_next_one_is_not_confused);
