@@ -40,7 +40,7 @@ static bool conn_may_consume(const struct ks_conn *conn)
 
 static void conn_free_if_over(struct ks_conn *conn)
 {
-    if (conn->is_closed && conn->calls == 0 && !conn->is_consuming)
+    if (conn->is_closed && conn->calls == 0 && conn->holds == 0 && !conn->is_consuming)
         ks_free(conn);
 }
 
@@ -59,7 +59,7 @@ static void conn_drop_input(struct ks_conn *conn)
 
 bool ks_conn_let_go(struct ks_conn *conn)
 {
-    conn->calls--;
+    conn->holds--;
     if (!conn->is_closed)
         return true;
     conn_free_if_over(conn);
@@ -97,7 +97,7 @@ void ks_conn_close(struct ks_conn *conn, const char *why)
 
 bool ks_conn_close_if_done(struct ks_conn *conn)
 {
-    if (conn->is_closed || !conn->is_input_over || conn->calls > 0 ||
+    if (conn->is_closed || !conn->is_input_over || conn->calls > 0 || conn->holds > 0 ||
         !ks_list_is_empty(&conn->out) || conn->is_consuming)
         return false;
     ks_conn_close(conn, "done");

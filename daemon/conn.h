@@ -89,7 +89,8 @@ struct ks_conn {
     size_t write_taken_bytes;     /* since write_begun */
 
     struct ks_list requests; /* the protocol's list of its calls */
-    uint32_t calls;          /* under way */
+    uint32_t calls;          /* under way: against KS_CONN_CALLS_MAX */
+    uint32_t holds;          /* functions at work on it, which keep its memory */
     uint64_t in_flight_bytes;
     bool is_consuming;  /* inside consume(): no re-entry */
     bool is_paused;     /* reads stopped until calls end or output leaves */

@@ -20,10 +20,11 @@ static inline uint64_t ks_conn_now_ms(const struct ks_conn *conn)
 
 /* ---- conn.c ---- */
 
-/* Keeps the connection's memory while its calls may end. */
+/* Keeps the connection's memory while its calls may end. Not a call: the limit of calls is for the
+ * peer's, and what waits for it is resumed by their ends. */
 static inline void ks_conn_hold(struct ks_conn *conn)
 {
-    conn->calls++;
+    conn->holds++;
 }
 /* False: it is closed, and perhaps gone. */
 bool ks_conn_let_go(struct ks_conn *conn) KS_MUST_USE;

@@ -552,6 +552,31 @@ START_TEST(unanswered_requests_hold_back_the_next_until_they_end)
 }
 END_TEST
 
+START_TEST(frames_held_back_by_the_number_of_calls_go_on_when_calls_end)
+{
+    enum { MORE = 10 };
+    uint8_t *bytes = ks_malloc((KS_CONN_CALLS_MAX + MORE) * 5);
+    size_t total = 0;
+    set_up();
+    is_holding = true;
+    for (uint32_t i = 0; i < KS_CONN_CALLS_MAX + MORE; i++)
+        total += frame_make(bytes + total, 1);
+    /* One read takes them all; nothing more will ever arrive to wake the connection. */
+    push(bytes, total);
+    ck_assert_uint_eq(frames, KS_CONN_CALLS_MAX);
+    for (uint32_t i = 0; i < MORE; i++) {
+        ks_conn_call_end(conn, 1);
+        turn();
+        ck_assert_uint_eq(frames, KS_CONN_CALLS_MAX + i + 1);
+    }
+    while (conn->calls > 0)
+        ks_conn_call_end(conn, 1);
+    ck_assert_ptr_null(conn->in);
+    ks_free(bytes);
+    tear_down();
+}
+END_TEST
+
 START_TEST(without_input_memory_a_large_frame_waits_and_others_go_on)
 {
     size_t bytes = 4u << 20;
@@ -630,6 +655,7 @@ KS_SUITE("daemon/conn")
     KS_TEST(large_frames_leave_a_quarter_of_the_memory_alone);
     KS_TEST(peer_that_never_reads_is_read_no_further);
     KS_TEST(unanswered_requests_hold_back_the_next_until_they_end);
+    KS_TEST(frames_held_back_by_the_number_of_calls_go_on_when_calls_end);
     KS_TEST(without_input_memory_a_large_frame_waits_and_others_go_on);
     KS_TEST(closing_under_way_keeps_the_memory_of_calls);
     KS_TEST(half_closed_peer_gets_its_answers);
