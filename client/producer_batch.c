@@ -69,7 +69,7 @@ static struct producer_batch *batch_get(struct kstream_producer *p)
 }
 
 /* Back to the spare ones, empty: the one used last is used next, while the caches know it. */
-static void batch_recycle(struct producer_batch *batch)
+void producer_batch_recycle(struct producer_batch *batch)
 {
     struct kstream_producer *p = batch->producer;
     struct ks_buf records = batch->records;
@@ -144,7 +144,7 @@ static struct producer_batch *shard_batch_for(
     if (!fresh)
         return NULL;
     if (!batch_reserve(fresh, encoded_bytes)) {
-        batch_recycle(fresh);
+        producer_batch_recycle(fresh);
         return NULL;
     }
     if (batch)
@@ -182,14 +182,15 @@ enum ks_status producer_shard_append(
 
 /* ---- the end of a batch ---- */
 
-/* Takes the batch out of its shard; the caller still reads it and then recycles it. */
-static void batch_unlink(struct producer_batch *batch)
+void producer_batch_unlink(struct producer_batch *batch)
 {
     struct producer_shard *shard = batch->shard;
     KS_ASSERT(!batch->is_in_flight);
     ks_list_remove(&batch->node);
-    if (ks_list_is_empty(&shard->batches) && ks_list_is_linked(&shard->drain_node))
+    if (ks_list_is_empty(&shard->batches) && ks_list_is_linked(&shard->drain_node)) {
         ks_list_remove(&shard->drain_node);
+        shard->producer->has_drained = true;
+    }
 }
 
 static void producer_release(struct kstream_producer *p, size_t cost)
@@ -231,7 +232,7 @@ static void batch_answer(struct producer_batch *batch, struct kstream_ack *ack)
 void producer_batch_succeed(struct producer_batch *batch, const struct ks_put_result *result)
 {
     struct kstream_producer *p = batch->producer;
-    batch_unlink(batch);
+    producer_batch_unlink(batch);
     producer_release(p, batch_cost(batch));
     struct kstream_ack ack = {.status = KSTREAM_OK,
         .was_repeated = result->is_duplicate,
@@ -244,7 +245,7 @@ void producer_batch_succeed(struct producer_batch *batch, const struct ks_put_re
     if (ack.was_repeated)
         p->stats.records_repeated += batch->count;
     batch_answer(batch, &ack);
-    batch_recycle(batch);
+    producer_batch_recycle(batch);
 }
 
 static void note_failures(
@@ -259,17 +260,17 @@ static void note_failures(
 void producer_batch_fail(struct producer_batch *batch, enum ks_status status, const char *text)
 {
     struct kstream_producer *p = batch->producer;
-    batch_unlink(batch);
+    producer_batch_unlink(batch);
     producer_release(p, batch_cost(batch));
     struct kstream_ack ack = {.status = kstream_status_of(status),
         .outcome_unknown = batch->is_maybe_stored,
         .text = text};
     note_failures(p, batch->count, status, text);
     batch_answer(batch, &ack);
-    batch_recycle(batch);
+    producer_batch_recycle(batch);
 }
 
-void producer_record_fail(
+static void producer_record_fail(
     struct kstream_producer *p, const struct producer_entry *entry, enum ks_status status)
 {
     struct kstream_ack ack = {.status = kstream_status_of(status),
@@ -281,6 +282,13 @@ void producer_record_fail(
     p->is_in_callback = true;
     entry_answer(p, entry, &ack);
     p->is_in_callback = was_in_callback;
+}
+
+void producer_taken_fail(struct kstream_producer *p, const struct producer_entry *entry,
+    size_t encoded_bytes, enum ks_status status)
+{
+    producer_release(p, producer_record_cost(encoded_bytes));
+    producer_record_fail(p, entry, status);
 }
 
 void producer_fail_all(struct kstream_producer *p, enum ks_status status, const char *text)
@@ -309,7 +317,7 @@ void producer_forget_all(struct kstream_producer *p)
             batch_free(batch_of(node));
 }
 
-/* ---- identity and re-routing ---- */
+/* ---- identity ---- */
 
 void producer_shard_new_identity(struct producer_shard *shard)
 {
@@ -323,65 +331,5 @@ void producer_shard_new_identity(struct producer_shard *shard)
         struct producer_batch *batch = batch_of(node);
         if (!batch->is_maybe_stored && !batch->is_in_flight)
             batch->producer_id = 0;
-    }
-}
-
-/* The hash of a record's own key; its first bytes when that is all a stream needs. */
-static enum ks_status record_hash(
-    struct kstream_producer *p, const struct ks_record_view *record, ks_u128 *out_hash)
-{
-    if (record->explicit_hash.bytes > 0) {
-        *out_hash = ks_u128_load_be(record->explicit_hash.data);
-        return KS_OK;
-    }
-    return ks_md5_many(p->md5, &record->key, 1, out_hash);
-}
-
-/* Records of one batch, in order, to the shards of today. Without memory the rest of the batch
- * fails, so that no record overtakes an earlier one. */
-static void batch_reroute(struct producer_batch *batch)
-{
-    struct kstream_producer *p = batch->producer;
-    struct ks_record_walk walk;
-    struct ks_record_view record;
-    enum ks_status st = KS_OK;
-    ks_record_walk_init(&walk, ks_view_of(batch->records.data, batch->records.bytes));
-    for (uint32_t i = 0; i < batch->count; i++) {
-        ks_u128 hash = 0;
-        enum ks_status walked = ks_record_walk_next(&walk, &record);
-        KS_ASSERT(walked == KS_OK); /* it was encoded here */
-        if (st == KS_OK)
-            st = record_hash(p, &record, &hash);
-        if (st == KS_OK) {
-            uint32_t at = ks_hash_range_find(p->routing.ranges, p->routing.count, hash);
-            struct producer_record moved = {.encoded = record.stored,
-                .encoded_bytes = record.stored.bytes,
-                .payload_bytes = record.key.bytes + record.data.bytes,
-                .entry = batch->entries[i]};
-            st = producer_shard_append(p->routing.shards[at], &moved);
-        }
-        if (st == KS_OK)
-            continue;
-        producer_release(p, producer_record_cost(record.stored.bytes));
-        producer_record_fail(p, &batch->entries[i], st);
-    }
-}
-
-void producer_shard_reroute(struct producer_shard *shard)
-{
-    KS_ASSERT(!shard->is_open && shard->in_flight == 0);
-    /* Out of the list first: from here on new records of these keys go to the new shards, behind
-     * those moved now. */
-    struct ks_list moved;
-    ks_list_init(&moved);
-    for (struct producer_batch *batch; (batch = producer_shard_head(shard));) {
-        batch_unlink(batch);
-        ks_list_push(&moved, &batch->node);
-    }
-    producer_place_shard(shard, client_now_ns());
-    for (struct ks_list *node; (node = ks_list_pop(&moved));) {
-        struct producer_batch *batch = batch_of(node);
-        batch_reroute(batch);
-        batch_recycle(batch);
     }
 }

@@ -57,7 +57,7 @@ enum producer_place {
     PRODUCER_LINGERS, /* p->lingering: its open batch may still grow */
     PRODUCER_READY,   /* p->ready: something can go now */
     PRODUCER_PAUSES,  /* p->paused: after a refusal */
-    PRODUCER_MOVES    /* p->moving: closed, without open questions: to be handed to its children */
+    PRODUCER_MOVES    /* p->moving: closed, without open questions, see producer_move.c */
 };
 
 struct producer_shard {
@@ -167,6 +167,7 @@ struct kstream_producer {
 
     bool wants_turn;           /* an answer came: there may be more to send */
     bool has_failed;           /* a question was refused since the last turn */
+    bool has_drained;          /* a closed shard has no batches any more: its children may go */
     bool is_short;             /* of memory for a request: tried again after a pause */
     uint64_t trouble_since_ns; /* first failed attempt since the last success; 0: none */
     uint64_t closed_count;     /* of the connection, when it was last looked at */
@@ -174,6 +175,7 @@ struct kstream_producer {
     enum ks_status fatal;      /* nothing can be sent any more; trouble says why */
 
     uint64_t pumped_ns;
+    uint64_t last_put_ns;
     uint64_t in_flight_bytes;
     uint64_t memory_bytes;
     bool is_flushing; /* open batches are due now */
@@ -211,6 +213,7 @@ enum ks_status producer_adopt_resume(struct kstream_producer *p,
 struct producer_shard *producer_find_shard(struct kstream_producer *p, uint32_t index);
 /* Decides anew where the shard waits; after any change of its batches, or with time. */
 void producer_place_shard(struct producer_shard *shard, uint64_t now_ns);
+void producer_place_all(struct kstream_producer *p);
 void producer_free_shards(struct kstream_producer *p);
 
 /* ---- producer_batch.c ---- */
@@ -220,8 +223,6 @@ size_t producer_record_cost(size_t encoded_bytes);
 /* Encodes the record, or copies it as it is. Errors: KS_NO_MEMORY, nothing taken. */
 enum ks_status producer_shard_append(
     struct producer_shard *shard, const struct producer_record *record) KS_MUST_USE;
-/* Moves the batches of a closed shard, none of which can be stored, to the shards of today. */
-void producer_shard_reroute(struct producer_shard *shard);
 struct producer_batch *producer_shard_head(struct producer_shard *shard);
 struct producer_batch *producer_shard_open_batch(struct producer_shard *shard);
 /* The first that is not in flight; of a closed shard, only if the broker may have it. */
@@ -232,14 +233,24 @@ void producer_shard_new_identity(struct producer_shard *shard);
 /* The end of a batch: calls the callbacks, unlinks and recycles it. */
 void producer_batch_succeed(struct producer_batch *batch, const struct ks_put_result *result);
 void producer_batch_fail(struct producer_batch *batch, enum ks_status status, const char *text);
-/* One record that did not get as far as a batch. */
-void producer_record_fail(
-    struct kstream_producer *p, const struct producer_entry *entry, enum ks_status status);
+/* One record that was taken and is in no batch. */
+void producer_taken_fail(struct kstream_producer *p, const struct producer_entry *entry,
+    size_t encoded_bytes, enum ks_status status);
+/* Takes the batch out of its shard; the caller still reads it and then recycles it. */
+void producer_batch_unlink(struct producer_batch *batch);
+void producer_batch_recycle(struct producer_batch *batch);
 /* Every batch of the producer, none of which is in flight. */
 void producer_fail_all(struct kstream_producer *p, enum ks_status status, const char *text);
 /* The same without a word to anybody, in the child of a fork. */
 void producer_forget_all(struct kstream_producer *p);
 void producer_free_spare(struct kstream_producer *p);
+
+/* ---- producer_move.c ---- */
+
+/* Hands what waits in closed shards to their children, as far as it is clear what waits. */
+void producer_move(struct kstream_producer *p);
+/* A shard to which nothing is sent yet: a parent still drains. */
+bool producer_shard_is_held(const struct producer_shard *shard);
 
 /* ---- producer_judge.c ---- */
 

@@ -13,14 +13,6 @@
 
 /* ---- the stage ---- */
 
-/* It was taken, so its end is told by its callback. */
-static void taken_fail(
-    struct kstream_producer *p, const struct producer_record *record, enum ks_status status)
-{
-    p->memory_bytes -= producer_record_cost(record->encoded_bytes);
-    producer_record_fail(p, &record->entry, status);
-}
-
 void producer_unstage(struct kstream_producer *p)
 {
     struct producer_stage *stage = &p->stage;
@@ -41,7 +33,8 @@ void producer_unstage(struct kstream_producer *p)
         enum ks_status entered =
             st ? st : producer_shard_append(producer_route(p, hash), &staged->record);
         if (entered)
-            taken_fail(p, &staged->record, entered);
+            /* It was taken, so its end is told by its callback. */
+            producer_taken_fail(p, &staged->record.entry, staged->record.encoded_bytes, entered);
     }
     p->is_unstaging = false;
     stage->count = 0;
@@ -197,7 +190,9 @@ static enum kstream_status producer_put(struct kstream_producer *p, const struct
     if (p->routing.count == 0 || p->is_unstaging ||
         (!producer_has_room(p, cost) && !producer_make_room(p, cost)))
         return p->fatal ? put_refuse(p, record, err) : put_is_full(p, err);
-    taken.entry.put_ns = client_now_ns();
+    /* Each later than the one before: the order of the puts. */
+    taken.entry.put_ns = ks_max_u64(client_now_ns(), p->last_put_ns + 1);
+    p->last_put_ns = taken.entry.put_ns;
     if (p->memory_bytes == 0)
         producer_begin_waiting(p);
     p->memory_bytes += cost;

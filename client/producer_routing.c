@@ -76,7 +76,7 @@ static bool batch_is_due(const struct producer_batch *batch, uint64_t now_ns)
 {
     const struct kstream_producer *p = batch->producer;
     return batch->is_sealed || p->is_flushing ||
-           now_ns - batch->opened_ns >= (uint64_t)p->options.linger_ms * 1000000u;
+           now_ns >= batch->opened_ns + (uint64_t)p->options.linger_ms * 1000000u;
 }
 
 static enum producer_place shard_decide(struct producer_shard *shard, uint64_t now_ns)
@@ -90,7 +90,7 @@ static enum producer_place shard_decide(struct producer_shard *shard, uint64_t n
         (shard->must_settle && shard->in_flight > 0))
         return PRODUCER_IDLE;
     const struct producer_batch *batch = producer_shard_next(shard);
-    if (!batch)
+    if (!batch || producer_shard_is_held(shard))
         return PRODUCER_IDLE;
     /* Two identities in flight at once could overtake each other. */
     uint64_t producer_id = batch->producer_id ? batch->producer_id : shard->producer_id;
@@ -140,6 +140,14 @@ void producer_place_shard(struct producer_shard *shard, uint64_t now_ns)
         ks_list_push(&p->moving, &shard->node);
         return;
     }
+}
+
+void producer_place_all(struct kstream_producer *p)
+{
+    uint64_t now_ns = client_now_ns();
+    p->has_drained = false;
+    for (uint32_t i = 0; i < p->shard_count; i++)
+        producer_place_shard(p->shards[i], now_ns);
 }
 
 /* ---- adopting ---- */
@@ -205,14 +213,13 @@ static void shards_reopen(struct kstream_producer *p)
         p->routing.shards[i]->is_open = true;
         p->routing.shards[i]->range = p->routing.ranges[i];
     }
-    uint64_t now_ns = client_now_ns();
     for (uint32_t i = 0; i < p->shard_count; i++) {
         struct producer_shard *shard = p->shards[i];
         if (!shard->is_open && !ks_list_is_empty(&shard->batches) &&
             !ks_list_is_linked(&shard->drain_node))
             ks_list_push(&p->draining, &shard->drain_node);
-        producer_place_shard(shard, now_ns);
     }
+    producer_place_all(p);
 }
 
 enum ks_status producer_adopt_routing(struct kstream_producer *p,

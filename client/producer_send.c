@@ -495,12 +495,6 @@ static void producer_check_times(struct kstream_producer *p, uint64_t now_ns)
 
 /* ---- turns ---- */
 
-static void producer_move(struct kstream_producer *p)
-{
-    while (!ks_list_is_empty(&p->moving))
-        producer_shard_reroute(KS_CONTAINER_OF(p->moving.next, struct producer_shard, node));
-}
-
 /* What has failed since the turn before counts once. */
 static void producer_note_failures(struct kstream_producer *p)
 {
@@ -541,6 +535,8 @@ static void producer_turn(struct kstream_producer *p)
         return;
     if (p->phase == PRODUCER_RUNS) {
         producer_move(p);
+        if (p->has_drained)
+            producer_place_all(p);
         producer_send(p);
     } else {
         setup_ask(p);

@@ -44,6 +44,8 @@ static void cursor_refused(
     if (is_iterator_dead && !cursor->is_iterator_fresh) {
         cursor->has_iterator = false;
         reader_cursor_move(cursor, CURSOR_WANTS);
+    } else if (status == KS_NOT_FOUND && cursor->reader->is_whole) {
+        reader_cursor_vanished(cursor);
     } else if (ks_status_info(status)->retryable) {
         cursor->err = *err;
         cursor->not_before_ns = client_backoff_ns(&cursor->reader->jitter, &cursor->backoff_ms);

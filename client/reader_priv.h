@@ -82,8 +82,10 @@ struct kstream_reader {
     struct client_call setup_call;
     uint64_t setup_not_before_ns;
     uint32_t setup_backoff_ms;
-    char *next_token;      /* of the list of shards */
-    enum ks_status failed; /* before the cursors could begin: err says why */
+    char *next_token;          /* of the list of shards */
+    bool has_listed;           /* once, to its end */
+    uint32_t listed_index_max; /* of the shards that were there then */
+    enum ks_status failed;     /* before the cursors could begin: err says why */
     struct ks_error err;
 
     struct reader_cursor **cursors; /* sorted by index: parents before their children */
@@ -123,6 +125,8 @@ enum ks_status reader_hand_out(struct reader_cursor *cursor, struct kstream_batc
 
 /* Asks for the time or the shards if that is due. */
 void reader_set_up(struct kstream_reader *reader);
+/* The shard is gone, its last record has expired: the list of shards says what continues it. */
+void reader_cursor_vanished(struct reader_cursor *cursor);
 /* The cursor has been read to its end, children included: they may begin now. Errors: KS_NO_MEMORY.
  */
 enum ks_status reader_cursor_end(struct reader_cursor *cursor, const struct kstream_batch *last,

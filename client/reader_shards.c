@@ -77,12 +77,14 @@ static void add_parent(struct reader_cursor *cursor, const char *parent_id)
         cursor->parents[cursor->parent_count++] = index;
 }
 
-/* A parent that is not kept any more has nothing to wait for. */
+/* A parent that the broker did not list has expired, and there is nothing to wait for; one that was
+ * made after the list is learned of when its own parents end. */
 static bool has_open_parent(const struct reader_cursor *cursor)
 {
+    const struct kstream_reader *reader = cursor->reader;
     for (uint32_t i = 0; i < cursor->parent_count; i++) {
-        const struct reader_cursor *parent = find_cursor(cursor->reader, cursor->parents[i]);
-        if (parent && parent->state != CURSOR_ENDED)
+        const struct reader_cursor *parent = find_cursor(reader, cursor->parents[i]);
+        if (parent ? parent->state != CURSOR_ENDED : cursor->parents[i] > reader->listed_index_max)
             return true;
     }
     return false;
@@ -127,6 +129,13 @@ enum ks_status reader_cursor_end(
     return KS_OK;
 }
 
+void reader_cursor_vanished(struct reader_cursor *cursor)
+{
+    reader_cursor_move(cursor, CURSOR_ENDED);
+    cursor->reader->phase = READER_WANTS_SHARDS;
+    cursor->reader->wants_turn = true;
+}
+
 /* ---- the shards as the broker lists them ---- */
 
 /* Whether the reader of a saved position has yet to read this shard, which it does not list. */
@@ -153,7 +162,7 @@ static void start_cursor(struct reader_cursor *cursor, bool is_open)
         cursor->position = saved->position;
     } else if (reader->saved_count > 0) {
         is_over = !descends_from_saved(cursor);
-    } else if (reader->start.type == KSTREAM_LATEST) {
+    } else if (reader->start.type == KSTREAM_LATEST && !reader->has_listed) {
         is_over = !is_open;
         cursor->position = reader->start;
     }
@@ -169,8 +178,9 @@ static enum ks_status take_shard(
     uint32_t index = 0;
     if (ks_shard_id_from_text(ks_view_of_text(shard->shard_id), &index))
         return ks_fail(err, KS_PROTOCOL, 0, "the broker names an impossible shard");
+    reader->listed_index_max = KS_MAX(reader->listed_index_max, index);
     if (find_cursor(reader, index))
-        return KS_OK; /* the list was begun anew */
+        return KS_OK;
     struct reader_cursor *cursor = add_cursor(reader, index);
     if (!cursor)
         return ks_fail(err, KS_NO_MEMORY, 0, "no memory for a shard");
@@ -183,6 +193,7 @@ static enum ks_status take_shard(
 static void begin_reading(struct kstream_reader *reader)
 {
     reader->phase = READER_READS;
+    reader->has_listed = true;
     ks_free(reader->saved);
     reader->saved = NULL;
     reader->saved_count = 0;

@@ -1,13 +1,15 @@
 /*
- * Prints the records of all shards of a stream from the oldest on and follows.
+ * Prints the records of a stream, all shards, each shard in its order and the children of a split
+ * behind their parent. With a file it goes on where it stopped the last time.
  *
  *     cc tail.c $(pkg-config --cflags --libs kstream) -o tail
- *     ./tail clicks [ENDPOINT]
+ *     ./tail clicks [ENDPOINT [FILE]]
  */
-#include "client/kstream.h" /* an installed program says <kstream/kstream.h> */
-
+#define _POSIX_C_SOURCE 200809L
+#include <kstream/kstream.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void print_batch(const struct kstream_batch *batch)
 {
@@ -25,70 +27,92 @@ static void print_batch(const struct kstream_batch *batch)
     fflush(stdout);
 }
 
-static enum kstream_status follow(
-    struct kstream_reader **readers, size_t count, struct kstream_error *err)
+/* What was saved, to be freed; NULL: nothing. */
+static char *load(const char *path)
 {
-    while (count > 0) {
-        size_t which = 0;
+    FILE *file = path ? fopen(path, "r") : NULL;
+    char *text = NULL;
+    size_t room = 0;
+    if (file && getline(&text, &room, file) > 0)
+        text[strcspn(text, "\n")] = '\0';
+    if (file)
+        fclose(file);
+    return text;
+}
+
+/* Beside the old one and then in its place: a crash leaves one of the two, whole. */
+static int save(const struct kstream_reader *reader, const char *path)
+{
+    char fresh[4096];
+    char *text = NULL;
+    if (kstream_reader_save(reader, &text, NULL) != KSTREAM_OK)
+        return 0;
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    FILE *file = fopen(fresh, "w");
+    int is_fine = file && fprintf(file, "%s\n", text) > 0;
+    if (file && fclose(file) != 0)
+        is_fine = 0;
+    kstream_text_free(text);
+    return is_fine && rename(fresh, path) == 0;
+}
+
+static enum kstream_status follow(
+    struct kstream_reader *reader, const char *path, struct kstream_error *err)
+{
+    for (;;) {
         struct kstream_batch *batch = NULL;
-        enum kstream_status st =
-            kstream_reader_next_any(readers, count, 10000, &which, &batch, err);
+        enum kstream_status st = kstream_reader_next(reader, 10000, &batch, err);
         if (st == KSTREAM_OK) {
             print_batch(batch);
             kstream_batch_free(batch);
-        } else if (st == KSTREAM_END) {
-            kstream_reader_close(readers[which]);
-            readers[which] = readers[--count];
-            readers[count] = NULL;
-        } else if (st != KSTREAM_TIMEOUT && st != KSTREAM_UNAVAILABLE) {
+            /* Saved when it has been printed: a crash before this prints it again. */
+            if (path && !save(reader, path))
+                fprintf(stderr, "tail: cannot save the position in %s\n", path);
+        } else if (st == KSTREAM_UNAVAILABLE) {
+            fprintf(stderr, "tail: %s, trying again\n", err->text);
+        } else if (st != KSTREAM_TIMEOUT) {
             return st;
         }
     }
-    return KSTREAM_OK;
 }
 
-static enum kstream_status tail(
-    struct kstream_client *client, const char *stream, struct kstream_error *err)
+/* Connects to the endpoint, or to the default one. */
+static enum kstream_status connect_to(
+    const char *endpoint, struct kstream_client **client, struct kstream_error *err)
 {
-    struct kstream_stream *about = NULL;
-    enum kstream_status st = kstream_describe_stream(client, stream, NULL, &about, err);
-    if (st != KSTREAM_OK)
-        return st;
-    size_t count = about->shard_count;
-    struct kstream_reader **readers = calloc(count + 1, sizeof *readers);
-    if (!readers)
-        st = KSTREAM_NO_MEMORY;
-    for (size_t i = 0; i < count && st == KSTREAM_OK; i++)
-        st = kstream_reader_open(client, stream, about->shards[i].shard_id,
-            kstream_from_trim_horizon(), NULL, &readers[i], err);
-    kstream_stream_free(about);
+    struct kstream_config *config = kstream_config_new();
+    enum kstream_status st = config ? KSTREAM_OK : KSTREAM_NO_MEMORY;
+    if (config && endpoint)
+        st = kstream_config_set(config, "endpoint", endpoint, err);
     if (st == KSTREAM_OK)
-        st = follow(readers, count, err);
-    for (size_t i = 0; readers && i < count; i++)
-        kstream_reader_close(readers[i]);
-    free(readers);
+        return kstream_connect(config, 5000, client, err);
+    kstream_config_free(config);
     return st;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        fprintf(stderr, "usage: tail STREAM [ENDPOINT]\n");
-        return 2;
-    }
     struct kstream_error err = KSTREAM_ERROR_INIT;
-    struct kstream_config *config = kstream_config_new();
-    if (!config || (argc > 2 && kstream_config_set(config, "endpoint", argv[2], &err))) {
-        fprintf(stderr, "tail: %s\n", err.text);
-        kstream_config_free(config);
+    struct kstream_reader_options options = KSTREAM_READER_OPTIONS_INIT;
+    struct kstream_client *client = NULL;
+    struct kstream_reader *reader = NULL;
+    if (argc < 2) {
+        fprintf(stderr, "usage: tail STREAM [ENDPOINT [FILE]]\n");
         return 2;
     }
-    struct kstream_client *client = NULL;
-    enum kstream_status st = kstream_connect(config, 5000, &client, &err);
+    const char *path = argc > 3 ? argv[3] : NULL;
+    char *saved = load(path);
+    options.saved = saved;
+    enum kstream_status st = connect_to(argv[2], &client, &err);
     if (st == KSTREAM_OK)
-        st = tail(client, argv[1], &err);
+        st = kstream_reader_open(
+            client, argv[1], NULL, kstream_from_trim_horizon(), &options, &reader, &err);
+    if (st == KSTREAM_OK)
+        st = follow(reader, path, &err);
     if (st != KSTREAM_OK)
         fprintf(stderr, "tail: %s\n", err.text);
+    kstream_reader_close(reader);
     kstream_close(client);
+    free(saved);
     return kstream_status_exit_code(st);
 }

@@ -4,7 +4,7 @@ from kstream_test import *
 from test_routed import Router, part
 
 KSTREAMCTL = os.environ.get("KSTREAMCTL", "build/release/tools/kstreamctl")
-PUT = os.environ.get("EXAMPLE_PUT", "build/release/client/examples/put")
+PUT = os.environ.get("EXAMPLES", "build/release/client/examples") + "/kstream-example-producer"
 ACK_OF_CREATE = 100
 
 

@@ -2,7 +2,7 @@
 import subprocess
 from reshard_test import *
 
-PUT = os.environ["EXAMPLE_PUT"]
+PUT = os.environ["EXAMPLES"] + "/kstream-example-producer"
 CHANGES = 20  # between two kills
 KILLS = 3
 

@@ -106,22 +106,27 @@ static void split(struct fake_broker *broker)
     broker->epoch++;
 }
 
+static bool merge_shards(struct fake_broker *broker, uint32_t i, uint32_t j)
+{
+    struct fake_shard *low = &broker->shards[i];
+    struct fake_shard *high = &broker->shards[j];
+    if (!low->is_open || !high->is_open || low->range.last + 1 != high->range.first ||
+        high->range.first == 0 || broker->shard_count == FAKE_SHARDS_MAX)
+        return false;
+    low->is_open = false;
+    high->is_open = false;
+    add_child(broker, (struct ks_hash_range){low->range.first, high->range.last}, i, j);
+    broker->epoch++;
+    return true;
+}
+
 /* The last two open shards that lie side by side become one. */
 static void merge(struct fake_broker *broker)
 {
     for (uint32_t i = broker->shard_count; i-- > 0;)
-        for (uint32_t j = 0; j < broker->shard_count; j++) {
-            struct fake_shard *low = &broker->shards[i];
-            struct fake_shard *high = &broker->shards[j];
-            if (!low->is_open || !high->is_open || low->range.last + 1 != high->range.first ||
-                high->range.first == 0 || broker->shard_count == FAKE_SHARDS_MAX)
-                continue;
-            low->is_open = false;
-            high->is_open = false;
-            add_child(broker, (struct ks_hash_range){low->range.first, high->range.last}, i, j);
-            broker->epoch++;
-            return;
-        }
+        for (uint32_t j = 0; j < broker->shard_count; j++)
+            if (merge_shards(broker, i, j))
+                return;
 }
 
 /* ---- requests ---- */
@@ -544,6 +549,13 @@ void fake_broker_merge(struct fake_broker *broker)
 {
     pthread_mutex_lock(&broker->mu);
     merge(broker);
+    pthread_mutex_unlock(&broker->mu);
+}
+
+void fake_broker_merge_shards(struct fake_broker *broker, uint32_t low, uint32_t high)
+{
+    pthread_mutex_lock(&broker->mu);
+    ck_assert(merge_shards(broker, low, high));
     pthread_mutex_unlock(&broker->mu);
 }
 

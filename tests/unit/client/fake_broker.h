@@ -60,7 +60,8 @@ void fake_broker_append(
 void fake_broker_long_poll(struct fake_broker *broker);
 void fake_broker_split(struct fake_broker *broker);
 void fake_broker_merge(struct fake_broker *broker);
-/* The shard is not listed any more, as when its last record has expired. */
+void fake_broker_merge_shards(struct fake_broker *broker, uint32_t low, uint32_t high);
+/* The shard is not there any more, as when its last record has expired. */
 void fake_broker_expire(struct fake_broker *broker, uint32_t shard);
 /* A batch that is not the one first sent under its sequence is refused, not a broken test. */
 void fake_broker_allow_mismatch(struct fake_broker *broker);

@@ -60,7 +60,7 @@ void fake_get_iterator(struct fake_request *request)
     const Kstream__GetShardIteratorRequest *message = (const void *)fake_unpack(request);
     uint32_t index = 0;
     ck_assert_int_eq(ks_shard_id_from_text(ks_view_of_text(message->shard_id), &index), KS_OK);
-    if (index >= request->broker->shard_count) {
+    if (index >= request->broker->shard_count || request->broker->shards[index].is_expired) {
         fake_answer_error(request, KS_NOT_FOUND, 0, NULL);
         return;
     }

@@ -97,6 +97,20 @@ static size_t find_stored(struct fake_broker *broker, const char *data, uint32_t
     return found;
 }
 
+/* Each shard has its records in the order of the puts, whatever their keys: what is stored of a
+ * producer is a beginning. */
+static void check_order(struct fake_broker *broker)
+{
+    for (uint32_t i = 0; i < fake_broker_shards(broker); i++) {
+        long last = -1;
+        for (size_t j = 0; j < fake_broker_count(broker, i); j++) {
+            long number = strtol(strchr(fake_broker_data(broker, i, j), '-') + 1, NULL, 10);
+            ck_assert_msg(number > last, "shard %u has %ld behind %ld", i, number, last);
+            last = number;
+        }
+    }
+}
+
 /* Nothing lost, nothing twice, nothing out of order; every acknowledgement points at its record. */
 void sender_check_all_stored(struct sender *sender)
 {
@@ -104,6 +118,7 @@ void sender_check_all_stored(struct sender *sender)
     for (uint32_t i = 0; i < fake_broker_shards(sender->broker); i++)
         stored += fake_broker_count(sender->broker, i);
     ck_assert_uint_eq(stored, sender->count);
+    check_order(sender->broker);
     for (size_t i = 0; i < sender->count; i++) {
         const struct sent_record *record = &sender->records[i];
         uint32_t shard = 0;

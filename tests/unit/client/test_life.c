@@ -1,6 +1,7 @@
 /* Closing in any order, fork, the log, an allocator of the program's own. */
 #include "tests/unit/client/sender.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -146,7 +147,7 @@ START_TEST(what_the_library_does_by_itself_is_logged)
 }
 END_TEST
 
-static long blocks;
+static atomic_long blocks; /* the fake broker has a thread of its own */
 
 static void *count_allocate(size_t bytes)
 {
@@ -172,7 +173,7 @@ START_TEST(a_programs_own_allocator_gets_everything_and_everything_back)
     kstream_set_allocator(&allocator);
     struct sender sender;
     sender_open(&sender, 2, NULL);
-    ck_assert_int_gt(blocks, 10);
+    ck_assert_int_gt(atomic_load(&blocks), 10);
     sender_put(&sender, 100);
     sender_flush_all(&sender);
     struct kstream_reader *reader = open_reader(sender.client);
@@ -182,7 +183,7 @@ START_TEST(a_programs_own_allocator_gets_everything_and_everything_back)
         kstream_batch_free(batch);
     kstream_reader_close(reader);
     sender_close(&sender);
-    ck_assert_int_eq(blocks, 0);
+    ck_assert_int_eq(atomic_load(&blocks), 0);
 }
 END_TEST
 

@@ -105,6 +105,71 @@ START_TEST(a_merge_behind_a_lost_answer_stores_nothing_twice)
 }
 END_TEST
 
+/* Two shards are merged while the fate of a batch of the first is open: nothing goes to the child
+ * before that is known, though the second has nothing to wait for. */
+START_TEST(a_child_waits_for_all_its_parents)
+{
+    struct sender sender;
+    struct kstream_error err = KSTREAM_ERROR_INIT;
+    struct kstream_producer_options options = sender_quick_options();
+    options.request_timeout_ms = 200;
+    sender_open(&sender, 2, &options);
+    unsigned char low[16] = {0x10};
+    unsigned char high[16] = {0xf0};
+    struct sent_record acks[3] = {{.acks = 0}};
+    struct kstream_producer *p = sender.producer;
+    fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, 1, FAKE_SILENCE);
+    ck_assert_int_eq(
+        kstream_producer_put_hashed(p, low, "k", 1, "a", 1, sender_on_ack, &acks[0], &err),
+        KSTREAM_OK);
+    while (fake_broker_requests(sender.broker, KS_OP_PUT_RECORDS) == 0)
+        kstream_producer_poll(p, 1);
+    fake_broker_merge(sender.broker);
+    /* One more of the first shard, by which the producer hears of the merge. */
+    ck_assert_int_eq(
+        kstream_producer_put_hashed(p, low, "k", 1, "a", 1, sender_on_ack, &acks[2], &err),
+        KSTREAM_OK);
+    kstream_producer_poll(p, 50);
+    ck_assert_int_eq(
+        kstream_producer_put_hashed(p, high, "k", 1, "b", 1, sender_on_ack, &acks[1], &err),
+        KSTREAM_OK);
+    while (acks[0].acks == 0) {
+        ck_assert_int_eq(acks[1].acks, 0);
+        ck_assert_uint_eq(fake_broker_count(sender.broker, 2), 0);
+        kstream_producer_poll(p, 1000);
+    }
+    sender_flush_all(&sender);
+    ck_assert_uint_eq(acks[0].shard_index, 0);
+    ck_assert_uint_eq(acks[1].shard_index, 2);
+    sender_close(&sender);
+}
+END_TEST
+
+/* What could not be sent to either parent goes to the child in the order of the puts. */
+START_TEST(a_merge_mixes_what_waited_in_the_order_of_the_puts)
+{
+    struct sender sender;
+    struct kstream_error err = KSTREAM_ERROR_INIT;
+    struct kstream_producer_options options = slow_options();
+    sender_open(&sender, 2, &options);
+    struct sent_record acks[40] = {{.acks = 0}};
+    for (int i = 0; i < 40; i++) {
+        unsigned char hash[16] = {i % 3 ? 0x10 : 0xf0};
+        ck_assert_int_eq(kstream_producer_put_hashed(
+                             sender.producer, hash, "k", 1, "x", 1, sender_on_ack, &acks[i], &err),
+            KSTREAM_OK);
+        if (i == 20)
+            fake_broker_merge(sender.broker);
+    }
+    sender_flush_all(&sender);
+    for (int i = 0; i < 40; i++) {
+        ck_assert_uint_eq(acks[i].shard_index, 2);
+        ck_assert_uint_eq(acks[i].ordinal, (uint64_t)i + 1);
+    }
+    sender_close(&sender);
+}
+END_TEST
+
 START_TEST(an_explicit_hash_key_picks_the_shard)
 {
     struct sender sender;
@@ -247,6 +312,8 @@ KS_SUITE("client/producer_parts")
     KS_TEST(one_bad_part_does_not_take_the_others_with_it);
     KS_TEST(keys_stay_in_order_through_splits_and_merges);
     KS_TEST(a_merge_behind_a_lost_answer_stores_nothing_twice);
+    KS_TEST(a_child_waits_for_all_its_parents);
+    KS_TEST(a_merge_mixes_what_waited_in_the_order_of_the_puts);
     KS_TEST(an_explicit_hash_key_picks_the_shard);
     KS_TEST(an_explicit_hash_key_survives_a_split);
     KS_TEST(a_callback_may_put_and_nothing_else);

@@ -168,6 +168,52 @@ START_TEST(a_merged_shard_waits_for_both_parents)
 }
 END_TEST
 
+/* One parent of a merge is a child itself that the reader has not heard of yet. */
+START_TEST(a_parent_that_is_not_known_yet_is_waited_for)
+{
+    struct scene scene;
+    scene_open(&scene, 2);
+    scene_read(&scene, kstream_from_trim_horizon(), NULL); /* knows 0 and 1 */
+    scene_fill(&scene, 0, 0, 10);
+    scene_fill(&scene, 1, 0, 550);
+    fake_broker_split(scene.broker); /* 1 becomes 2 and 3 */
+    scene_fill(&scene, 2, 0, 120);
+    fake_broker_merge_shards(scene.broker, 0, 2); /* 4 */
+    scene_fill(&scene, 4, 0, 50);
+    drain_in_order(&scene, 4, 2, 120);
+    ck_assert_int_eq(scene.next[4], 50);
+    scene_close(&scene);
+}
+END_TEST
+
+/* A reader that was away for longer than records are kept: the list of shards leads on. */
+START_TEST(a_shard_that_has_vanished_meanwhile_does_not_end_the_reading)
+{
+    struct scene scene;
+    scene_open(&scene, 2);
+    scene_fill(&scene, 0, 0, 5);
+    scene_fill(&scene, 1, 0, 5);
+    scene_read(&scene, kstream_from_trim_horizon(), NULL);
+    ck_assert_uint_eq(scene_drain(&scene), 10);
+    char *text = scene_save(&scene);
+    kstream_reader_close(scene.reader);
+    fake_broker_split(scene.broker); /* 1 becomes 2 and 3 */
+    scene_fill(&scene, 3, 0, 5);
+    fake_broker_split(scene.broker); /* 3 becomes 4 and 5 */
+    scene_fill(&scene, 5, 0, 5);
+    /* Its iterator leads to the end of 1, whose child 3 is gone by then. */
+    scene_read(&scene, kstream_from_trim_horizon(), text);
+    fake_broker_expire(scene.broker, 3);
+    kstream_text_free(text);
+    scene_fill(&scene, 0, 5, 10);
+    scene_fill(&scene, 2, 0, 5);
+    size_t read = scene_drain(&scene);
+    ck_assert(read == 15 || read == 20); /* 3 may have been read before */
+    ck_assert_int_eq(scene.next[5], 5);
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(a_parent_that_is_not_kept_any_more_holds_nobody_up)
 {
     struct scene scene;
@@ -342,6 +388,8 @@ KS_SUITE("client/reader_stream")
     KS_TEST(children_come_after_their_parent);
     KS_TEST(a_split_while_reading_is_followed);
     KS_TEST(a_merged_shard_waits_for_both_parents);
+    KS_TEST(a_parent_that_is_not_known_yet_is_waited_for);
+    KS_TEST(a_shard_that_has_vanished_meanwhile_does_not_end_the_reading);
     KS_TEST(a_parent_that_is_not_kept_any_more_holds_nobody_up);
     KS_TEST(latest_leaves_out_what_is_there_and_no_more);
     KS_TEST(a_saved_position_goes_on_in_another_process);
