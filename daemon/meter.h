@@ -43,7 +43,7 @@ struct ks_loop_meter {
     struct ks_u64_map known;                            /* [loop] stream number to its cell */
     _Atomic uint64_t requests[KS_METER_OPERATIONS_MAX]; /* by position in ks_operations */
     _Atomic uint64_t errors[KS_METER_STATUSES_MAX];     /* by status */
-    _Atomic uint64_t reads_refused;                     /* unread answers, or a full reader pool */
+    _Atomic uint64_t reads_delayed;                     /* waited for room for their answer */
     struct ks_latency duration[KS_REQUEST_CLASSES];
     struct ks_latency put_answer; /* from durable to its answer */
 };

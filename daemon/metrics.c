@@ -381,8 +381,8 @@ static bool write_server(struct writer *writer, const struct ks_metrics *metrics
     ks_engine_stats(server->engine, &stats);
     if (!write_streams(writer, server))
         return false;
-    single(writer, METRIC_THROTTLED_READS,
-        loops_sum(server->meter, offsetof(struct ks_loop_meter, reads_refused)));
+    single(writer, METRIC_DELAYED_READS,
+        loops_sum(server->meter, offsetof(struct ks_loop_meter, reads_delayed)));
     single(writer, METRIC_DUPLICATES, stats.duplicates_answered);
     write_requests(writer, server->meter);
     write_durations(writer, server);

@@ -225,8 +225,6 @@ static void get_fail(struct ks_call *call, enum ks_status st, struct ks_error *e
 {
     struct get_work *work = call->work;
     struct ks_stream *stream = work->stream;
-    if (st == KS_THROTTLED)
-        ks_meter_add(&call->loop->meter->reads_refused, 1);
     if (st == KS_NOT_FOUND)
         st = ks_stream_not_found(call->server, ks_view_of_text(stream->name), error);
     ks_call_fail(call, st, error);
@@ -447,8 +445,10 @@ static void get_try(struct ks_call *call)
     error = (struct ks_error)KS_ERROR_INIT;
     call->resume = get_try;
     call->abandon = get_abandon;
-    if (call->promise && !call->promise(call, COLD_READ_BYTES_MAX))
+    if (call->promise && !call->promise(call, COLD_READ_BYTES_MAX)) {
+        ks_meter_add(&call->loop->meter->reads_delayed, 1);
         return;
+    }
     call->job.run = get_job_run;
     call->job.home = &call->loop->mailbox;
     call->job.mail.deliver = get_job_delivered;

@@ -294,7 +294,7 @@ def see_segments(seen, scratch):
     broker.stop()
 
 
-def see_refused_reads(seen, scratch):
+def see_delayed_reads(seen, scratch):
     broker = Broker(scratch, "--flush-age", "1ms")
     client = broker.client()
     client.create_stream("s")
@@ -311,7 +311,7 @@ def see_refused_reads(seen, scratch):
     client.connection.sendall(requests)  # at once: the first has promised an answer before the second is looked at
     for _ in range(8):
         client.receive()
-    seen.look(broker, "kstream_throttled_reads_total")
+    seen.look(broker, "kstream_delayed_reads_total")
     broker.stop()
 
 
@@ -331,7 +331,7 @@ def see_clock(seen, scratch):
 def test_every_family_moves(scratch):
     """A metric that nothing increments would be an alert that never comes."""
     seen = Seen()
-    for scene in (see_traffic_and_limits, see_full_journal, see_segments, see_refused_reads, see_clock):
+    for scene in (see_traffic_and_limits, see_full_journal, see_segments, see_delayed_reads, see_clock):
         folder = os.path.join(scratch, scene.__name__)
         os.mkdir(folder)
         scene(seen, folder)
