@@ -67,6 +67,12 @@ enum kstream_status ctl_fail_from(
 enum kstream_status ctl_number(const struct ctl *ctl, enum ctl_option_id option,
     struct ctl_range range, uint64_t *out_number, struct kstream_error *err) KS_MUST_USE;
 
+/* Whether an answer that is no data, such as a help, may stay text: no form is asked for. */
+static inline bool ctl_wants_prose(const struct ctl *ctl)
+{
+    return !ctl->output.query && !ctl_args_is_given(&ctl->args, CTL_OUTPUT);
+}
+
 /* The text of an option, NULL when it is not given. */
 static inline const char *ctl_text(const struct ctl *ctl, enum ctl_option_id option)
 {

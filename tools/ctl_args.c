@@ -101,18 +101,34 @@ static size_t list_names(const struct ctl_verb *verb, struct named_option names[
     return count;
 }
 
+enum ctl_option_id ctl_args_option(const struct ctl_verb *verb, const char *name)
+{
+    struct named_option names[NAMES_MAX];
+    size_t count = list_names(verb, names);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i].name, name) == 0)
+            return names[i].option;
+    return CTL_OPTION_COUNT;
+}
+
+enum ctl_option_id ctl_args_letter(const struct ctl_verb *verb, char letter)
+{
+    for (int i = 0; i < CTL_OPTION_COUNT; i++)
+        if (ctl_option_letter((enum ctl_option_id)i) == letter &&
+            may_take(verb, (enum ctl_option_id)i))
+            return (enum ctl_option_id)i;
+    return CTL_OPTION_COUNT;
+}
+
 static enum ks_status find_option(
     struct parse *p, const char *typed, enum ctl_option_id *out_option)
 {
     struct named_option names[NAMES_MAX];
     size_t count = list_names(p->args->verb, names);
     const struct named_option *found = NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(names[i].name, typed) == 0) {
-            *out_option = names[i].option;
-            return KS_OK;
-        }
-    }
+    *out_option = ctl_args_option(p->args->verb, typed);
+    if (*out_option != CTL_OPTION_COUNT)
+        return KS_OK;
     for (size_t i = 0; i < count; i++) {
         if (strncmp(names[i].name, typed, strlen(typed)) != 0)
             continue;
@@ -136,12 +152,7 @@ static bool is_known_option(struct parse *p, const char *word)
     if (strncmp(word, "--", 2) != 0)
         return false;
     struct typed_option typed = split_option(word + 2);
-    struct named_option names[NAMES_MAX];
-    size_t count = list_names(p->args->verb, names);
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(names[i].name, typed.name) == 0)
-            return true;
-    return false;
+    return ctl_args_option(p->args->verb, typed.name) != CTL_OPTION_COUNT;
 }
 
 static enum ks_status add_item(struct parse *p, enum ctl_option_id option, const char *text)
@@ -208,13 +219,9 @@ static enum ks_status take_long(struct parse *p, const char *word)
 static enum ks_status take_letters(struct parse *p, const char *word)
 {
     for (const char *letter = word + 1; *letter; letter++) {
-        int i = 0;
-        while (i < CTL_OPTION_COUNT && !(ctl_option_letter((enum ctl_option_id)i) == *letter &&
-                                           may_take(p->args->verb, (enum ctl_option_id)i)))
-            i++;
-        if (i == CTL_OPTION_COUNT)
+        enum ctl_option_id option = ctl_args_letter(p->args->verb, *letter);
+        if (option == CTL_OPTION_COUNT)
             return ks_fail(p->err, KS_USAGE, 0, "unknown option '-%c'", *letter);
-        enum ctl_option_id option = (enum ctl_option_id)i;
         const char as[] = {'-', *letter, '\0'};
         bool is_switch = ctl_option_kind(option) == CTL_SWITCH;
         enum ks_status st = take_value(p, option, as, is_switch || !letter[1] ? NULL : letter + 1);

@@ -60,6 +60,13 @@ enum ks_status ctl_args_fail(const struct ctl_args *args, enum ctl_option_id opt
 /* The n-th value of an option that takes a list; NULL behind the last. */
 const char *ctl_args_item(const struct ctl_args *args, enum ctl_option_id option, size_t n);
 
+/*
+ * The option that a verb takes by this name, own or alias; CTL_OPTION_COUNT: there is none. verb
+ * NULL: what may stand before the verb.
+ */
+enum ctl_option_id ctl_args_option(const struct ctl_verb *verb, const char *name);
+enum ctl_option_id ctl_args_letter(const struct ctl_verb *verb, char letter);
+
 /* The option's number within the bounds; fallback when it is not given. Errors: KS_USAGE. */
 struct ctl_range {
     uint64_t min;

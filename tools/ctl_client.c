@@ -10,15 +10,9 @@ static enum kstream_status fail_memory(struct kstream_error *err)
     return ctl_fail(err, KSTREAM_NO_MEMORY, "out of memory");
 }
 
-/* Unless a form of output is asked for, these two answer in prose. */
-static bool wants_prose(const struct ctl *ctl)
-{
-    return !ctl->output.query && !ctl_args_is_given(&ctl->args, CTL_OUTPUT);
-}
-
 enum kstream_status ctl_run_help(struct ctl *ctl, struct kstream_error *err)
 {
-    if (!wants_prose(ctl)) {
+    if (!ctl_wants_prose(ctl)) {
         ctl->result = ctl_help_json();
         return ctl->result ? KSTREAM_OK : fail_memory(err);
     }
@@ -38,7 +32,7 @@ enum kstream_status ctl_run_help(struct ctl *ctl, struct kstream_error *err)
 
 enum kstream_status ctl_run_version(struct ctl *ctl, struct kstream_error *err)
 {
-    if (wants_prose(ctl)) {
+    if (ctl_wants_prose(ctl)) {
         printf("kstreamctl %s\n", kstream_version());
         return KSTREAM_OK;
     }

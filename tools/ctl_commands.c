@@ -182,6 +182,37 @@ bool ctl_is_noun(const char *word)
     return false;
 }
 
+/* ---- topics ---- */
+
+/* All lines one behind the other: the first of each topic has its name and its summary. */
+static const struct ctl_topic_line topic_lines[] = {
+#define CTL_TOPIC(name, summary) {name, summary},
+#define CTL_PARAGRAPH(text) {NULL, text},
+#define CTL_ROW(left, text) {left, text},
+#define CTL_TOPIC_END() {NULL, NULL},
+#include "tools/ctl_commands.def"
+};
+
+bool ctl_topic_at(size_t index, struct ctl_topic *out_topic)
+{
+    size_t at = 0;
+    while (at < KS_COUNT_OF(topic_lines) && index > 0)
+        index -= topic_lines[at++].text == NULL;
+    if (at == KS_COUNT_OF(topic_lines))
+        return false;
+    *out_topic =
+        (struct ctl_topic){topic_lines[at].left, topic_lines[at].text, &topic_lines[at + 1]};
+    return true;
+}
+
+bool ctl_topic_find(const char *name, struct ctl_topic *out_topic)
+{
+    for (size_t i = 0; ctl_topic_at(i, out_topic); i++)
+        if (strcmp(out_topic->name, name) == 0)
+            return true;
+    return false;
+}
+
 /* ---- options ---- */
 
 const char *ctl_option_name(enum ctl_option_id option)

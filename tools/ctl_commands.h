@@ -60,6 +60,22 @@ const struct ctl_group *ctl_group_find(const char *name);
 /* Whether a name of some verb begins with this word: "stream", of "stream create". */
 bool ctl_is_noun(const char *word);
 
+/* A line of a topic: a paragraph, or a word and what it means. */
+struct ctl_topic_line {
+    const char *left; /* NULL: a paragraph */
+    const char *text; /* NULL ends a topic */
+};
+
+struct ctl_topic {
+    const char *name;    /* "exit-codes" */
+    const char *summary; /* "what the exit code says" */
+    const struct ctl_topic_line *lines;
+};
+
+/* Fills out_topic; false behind the last. */
+bool ctl_topic_at(size_t index, struct ctl_topic *out_topic);
+bool ctl_topic_find(const char *name, struct ctl_topic *out_topic);
+
 const char *ctl_option_name(enum ctl_option_id option);    /* "stream-name" */
 char ctl_option_letter(enum ctl_option_id option);         /* 'o'; 0: none */
 const char *ctl_option_metavar(enum ctl_option_id option); /* "NAME", "" for a switch */

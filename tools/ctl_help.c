@@ -1,6 +1,7 @@
 #include "tools/ctl_help.h"
 
 #include "tools/ctl_json.h"
+#include "tools/ctl_settings.h"
 
 #include <ctype.h>
 
@@ -21,8 +22,13 @@ void ctl_help_overview(FILE *to)
           "      --query EXPRESSION   a part of the result, such as Shards[0].ShardId\n"
           "      --endpoint ADDRESS   HOST:PORT or unix:PATH (also KSTREAM_ENDPOINT)\n"
           "  -h, --help               kstreamctl COMMAND --help has examples\n\n"
-          "All commands: kstreamctl help commands. The word kinesis may stand before one.\n",
+          "Also: kstreamctl help",
         to);
+    struct ctl_topic topic;
+    fputs(" commands", to);
+    for (size_t i = 0; ctl_topic_at(i, &topic); i++)
+        fprintf(to, ", %s", topic.name);
+    fputc('\n', to);
 }
 
 /* "Also: stream create, stream list." */
@@ -123,8 +129,63 @@ void ctl_help_verb(FILE *to, const struct ctl_verb *verb)
     fputs("Also --output, --query, --endpoint...: kstreamctl help options.\n", to);
 }
 
+/* Breaks the text at blanks, so that lines end before column 79 and begin at indent. */
+static void print_wrapped(FILE *to, const char *text, int indent, int column)
+{
+    while (*text) {
+        int bytes = (int)strcspn(text, " ");
+        if (column > indent && column + 1 + bytes > 78) {
+            fprintf(to, "\n%*s", indent, "");
+            column = indent;
+        } else if (column > indent) {
+            fputc(' ', to);
+            column++;
+        }
+        fprintf(to, "%.*s", bytes, text);
+        column += bytes;
+        text += bytes;
+        text += strspn(text, " ");
+    }
+    fputc('\n', to);
+}
+
+static void print_topic(FILE *to, const struct ctl_topic *topic)
+{
+    bool is_behind_row = false;
+    fprintf(to, "%s: %s\n", topic->name, topic->summary);
+    for (const struct ctl_topic_line *line = topic->lines; line->text; line++) {
+        if (!line->left || !is_behind_row)
+            fputc('\n', to);
+        is_behind_row = line->left != NULL;
+        if (!line->left) {
+            print_wrapped(to, line->text, 0, 0);
+            continue;
+        }
+        bool is_wide = strlen(line->left) > 12;
+        fprintf(to, is_wide ? "  %s\n%*s" : "  %-12s%*s", line->left, is_wide ? 16 : 2, "");
+        print_wrapped(to, line->text, 16, 16);
+    }
+}
+
+/* The settings and their variables stand in the table as well. */
+static void print_variables(FILE *to)
+{
+    fputs("\nOptions that can be set so:\n", to);
+    for (int i = 0; i < CTL_OPTION_COUNT; i++)
+        if (ctl_setting_variable((enum ctl_option_id)i))
+            fprintf(to, "  %-20s %s\n", ctl_option_name((enum ctl_option_id)i),
+                ctl_setting_variable((enum ctl_option_id)i));
+}
+
 bool ctl_help_topic(FILE *to, const char *topic)
 {
+    struct ctl_topic found;
+    if (ctl_topic_find(topic, &found)) {
+        print_topic(to, &found);
+        if (strcmp(topic, "settings") == 0)
+            print_variables(to);
+        return true;
+    }
     const struct ctl_verb *verb = ctl_verb_find(topic);
     const struct ctl_group *group = ctl_group_find(topic);
     if (verb)

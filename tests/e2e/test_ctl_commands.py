@@ -22,11 +22,12 @@ LINES = {
     "tail": (["zz", "--no-follow", "-n", "1"], "partition_key", "first"),
     "status": ([], "account_id", "000000000000"),
     "confirm-clock": ([], "step", None),
+    "completion": (["bash"], "shell", "bash"),
     "help": (["tail"], "[0].command", "create-stream"),
     "version": ([], "version", "0.1.0"),
 }
 # Those that ask no broker.
-LOCAL = ("help", "version")
+LOCAL = ("completion", "help", "version")
 OUTPUTS = ("json", "ndjson", "table", "csv", "text", "none")
 
 

@@ -88,6 +88,27 @@ START_TEST(the_options_of_every_command_have_a_page)
 }
 END_TEST
 
+START_TEST(every_topic_is_explained_within_80_columns)
+{
+    struct ctl_topic topic;
+    size_t count = 0;
+    for (; ctl_topic_at(count, &topic); count++) {
+        char *text = help_on(topic.name);
+        check_screen(text, true);
+        ck_assert_ptr_nonnull(strstr(text, topic.summary));
+        for (const struct ctl_topic_line *line = topic.lines; line->text; line++)
+            ck_assert(!line->left || strstr(text, line->left));
+        ck_assert_ptr_null(ctl_verb_find(topic.name));
+        ck_assert_ptr_null(ctl_group_find(topic.name));
+        free(text);
+    }
+    ck_assert_uint_ge(count, 5);
+    char *text = help_on("settings");
+    ck_assert_ptr_nonnull(strstr(text, "KSTREAM_ENDPOINT"));
+    free(text);
+}
+END_TEST
+
 START_TEST(an_unknown_topic_is_none)
 {
     ck_assert(!ctl_help_topic(stderr, "frobnicate"));
@@ -141,6 +162,7 @@ KS_SUITE("tools/ctl_help")
     KS_TEST(every_command_is_listed_under_its_group_and_under_all);
     KS_TEST(every_commands_help_fits_a_screen_and_has_an_example_and_all_options);
     KS_TEST(the_options_of_every_command_have_a_page);
+    KS_TEST(every_topic_is_explained_within_80_columns);
     KS_TEST(an_unknown_topic_is_none);
     KS_TEST(the_whole_table_is_there_for_programs);
     KS_TEST(no_two_names_are_the_same);
