@@ -1,6 +1,8 @@
 """
-The bad day, from the disk: a small ext4 on a loop device is filled; the broker goes on, and recovers when there is room.
+The bad day, from the disk: a small file system on a loop device is filled; the broker goes on, and recovers when there is room.
 And a journal write that fails for real (a file size limit set on the running process): the broker says why and ends.
+
+test_disk_full_xfs.py runs the first part on xfs.
 """
 import os, re, resource, subprocess
 from kstream_test import *
@@ -8,20 +10,25 @@ from kstream_test import *
 MIB = 1 << 20
 
 
+# How each is made, and the least size that has room for a start (an xfs cannot be smaller than 300 MiB; the image is sparse).
+MAKERS = {"ext4": (["mkfs.ext4", "-q", "-F", "-m", "0"], 0), "xfs": (["mkfs.xfs", "-q", "-f"], 320 * MIB)}
+
+
 class SmallDisk:
-    def __init__(self, scratch, size):
+    def __init__(self, scratch, size, kind):
         need_root("a loop-mounted file system")
+        maker, least = MAKERS[kind]
         self.image = os.path.join(scratch, "disk.img")
         self.mounted = os.path.join(scratch, "disk")
         os.mkdir(self.mounted)
         with open(self.image, "wb") as file:
-            file.truncate(size)
+            file.truncate(max(size, least))
         try:
-            subprocess.check_call(["mkfs.ext4", "-q", "-F", "-m", "0", self.image])
+            subprocess.check_call([*maker, self.image])
         except (OSError, subprocess.CalledProcessError):
-            raise Skip("mkfs.ext4 is missing")
+            raise Skip("%s is missing" % maker[0])
         if subprocess.call(["mount", "-o", "loop", self.image, self.mounted], stderr=subprocess.DEVNULL):
-            raise Skip("loop devices cannot be mounted here")
+            raise Skip("no loop device can be mounted as %s here" % kind)
 
     def fill(self):
         """A filler file that takes every free byte."""
@@ -47,8 +54,8 @@ def values_of(client, name):
     return [data for _, _, data in client.read_all(name)[0]]
 
 
-def test_full_disk_refuses_puts_keeps_reads_and_recovers(scratch):
-    disk = SmallDisk(scratch, 192 * MIB)
+def full_disk_refuses_puts_keeps_reads_and_recovers(scratch, kind):
+    disk = SmallDisk(scratch, 192 * MIB, kind)
     try:
         broker = Broker(scratch, "--journal-file-bytes", "4MiB", "--journal-bytes", "16MiB", "--segment-bytes", "16MiB",
                         "--flush-bytes", "4MiB", "--flush-age", "50ms", data_dir=os.path.join(disk.mounted, "data"))
@@ -117,8 +124,8 @@ def test_full_disk_refuses_puts_keeps_reads_and_recovers(scratch):
         disk.unmount()
 
 
-def test_start_on_a_full_disk_says_so(scratch):
-    disk = SmallDisk(scratch, 64 * MIB)
+def start_on_a_full_disk_says_so(scratch, kind):
+    disk = SmallDisk(scratch, 64 * MIB, kind)
     try:
         disk.fill()
         broker = Broker(scratch, data_dir=os.path.join(disk.mounted, "data"), wait=False)
@@ -160,5 +167,14 @@ def test_failed_write_ends_the_process_and_loses_nothing(scratch):
     broker.stop()
 
 
+def test_full_ext4_refuses_puts_keeps_reads_and_recovers(scratch):
+    full_disk_refuses_puts_keeps_reads_and_recovers(scratch, "ext4")
+
+
+def test_start_on_a_full_ext4_says_so(scratch):
+    start_on_a_full_disk_says_so(scratch, "ext4")
+
+
 if __name__ == "__main__":
-    run_tests(test_failed_write_ends_the_process_and_loses_nothing, test_full_disk_refuses_puts_keeps_reads_and_recovers, test_start_on_a_full_disk_says_so)
+    run_tests(test_failed_write_ends_the_process_and_loses_nothing, test_full_ext4_refuses_puts_keeps_reads_and_recovers,
+              test_start_on_a_full_ext4_says_so)
