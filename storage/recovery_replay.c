@@ -175,6 +175,9 @@ enum ks_status recovery_pin_ends(
     struct recovery *r, struct recovery_pins *pins, struct ks_error *err)
 {
     ks_buf_init(&pins->payload, PINS_BYTES_MAX);
+#ifdef KS_PLANTED_BUG_REUSE_UNCERTAIN_ORDINALS
+    r->missing.ordinals = 0;
+#endif
     if (r->missing.ordinals == 0)
         return KS_OK;
     struct pinning pinning = {.r = r, .pins = pins, .err = err};

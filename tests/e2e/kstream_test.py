@@ -136,12 +136,12 @@ class Broker:
         for bad in ("runtime error", "WARNING: ThreadSanitizer", "daemon.unclean_stop", "daemon.cut_off"):
             assert bad not in self.log(), self.log()
 
-    def rss_bytes(self):
+    def rss_bytes(self, kind="VmRSS"):
         with open("/proc/%d/status" % self.process.pid) as file:
             for line in file:
-                if line.startswith("VmRSS:"):
+                if line.startswith(kind + ":"):
                     return int(line.split()[1]) * 1024
-        raise AssertionError("no VmRSS")
+        raise AssertionError("no " + kind)
 
     def http(self, path):
         try:

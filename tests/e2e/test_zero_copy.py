@@ -1,6 +1,8 @@
 """The answer of a native GetRecords is the segment file's bytes, untouched."""
-import os
+import os, re, shutil, subprocess
 from kstream_test import *
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
 SEGMENT_HEADER_BYTES = 4096
 
@@ -83,5 +85,37 @@ def test_cold_segment_is_read_by_the_reader_pool(scratch):
     broker.stop()
 
 
+def test_readme_line_decodes_a_sealed_segment(scratch):
+    if not shutil.which("protoc"):
+        raise Skip("protoc is missing")
+    with open(os.path.join(ROOT, "README.md")) as file:
+        line = re.search(r"^tail .* SEGMENT\.seg \| protoc .*$", file.read(), re.MULTILINE).group(0)
+    broker = Broker(scratch, "--segment-bytes", "16MiB", "--flush-age", "1ms")
+    client = broker.client()
+    client.create_stream("s")
+    for i in range(20):
+        client.put_patiently("s", [("key-%d-%d" % (i, j), b"%d" % j * 100000) for j in range(10)])
+
+    def sealed():
+        """The footer ends in its own length: only a sealed segment has one."""
+        for path, _, names in os.walk(os.path.join(broker.data_dir, "segments")):
+            for name in names:
+                with open(os.path.join(path, name), "rb") as file:
+                    content = file.read()
+                footer_bytes = struct.unpack("<I", content[-4:])[0]
+                if 0 < footer_bytes < len(content) and content[-5] == 0x7d:
+                    return os.path.join(path, name)
+        return None
+    path = wait_until(sealed, "a segment is sealed")
+    broker.stop()
+    done = subprocess.run(line.replace("SEGMENT.seg", path), shell=True, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    decoded = done.stdout.decode()
+    assert re.match(r"batches \{\n  header \{\n", decoded), decoded[:200]
+    keys = re.findall(r'partition_key: "(key-\d+-\d+)"', decoded)
+    assert keys[:3] == ["key-0-0", "key-0-1", "key-0-2"] and len(keys) == len(set(keys)) > 100, keys[:3]
+    assert re.search(r"^footer \{$", decoded, re.MULTILINE) and "footer_bytes: " in decoded
+
+
 if __name__ == "__main__":
-    run_tests(test_answers_are_the_bytes_of_the_segment, test_cold_segment_is_read_by_the_reader_pool)
+    run_tests(test_readme_line_decodes_a_sealed_segment, test_answers_are_the_bytes_of_the_segment, test_cold_segment_is_read_by_the_reader_pool)

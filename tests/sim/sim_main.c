@@ -80,8 +80,8 @@ static bool report(const struct sim_totals *t, bool is_full)
     show("uncertain ends pinned", r->ends_pinned, is_full, &all_seen);
     show("blocks beyond the named LSN", r->blocks_beyond_named, is_full, &all_seen);
     show("entries of deleted logs", r->entries_of_deleted, is_full, &all_seen);
-    show("files unlinked", r->files_unlinked, false, &all_seen);
-    show("files quarantined", r->files_quarantined, false, &all_seen);
+    show("files unlinked", r->files_unlinked, is_full, &all_seen);
+    show("files quarantined", r->files_quarantined, is_full, &all_seen);
     printf("work of the engine:\n");
     const struct ks_engine_stats *e = &t->engine;
     show("durable blocks", e->durable_blocks, is_full, &all_seen);
@@ -93,7 +93,7 @@ static bool report(const struct sim_totals *t, bool is_full)
     show("reads by copy", e->reads_by_copy, is_full, &all_seen);
     show("index entries written", e->index_entries_written, is_full, &all_seen);
     show("index look-ups", e->index_lookups, is_full, &all_seen);
-    show("index rebuilds", e->index_rebuilds, false, &all_seen);
+    show("index rebuilds", e->index_rebuilds, is_full, &all_seen);
     show("files recycled", e->files_recycled, is_full, &all_seen);
     printf("lost %" PRIu64 ", duplicated %" PRIu64 ", reordered %" PRIu64 ", altered %" PRIu64 "\n",
         t->lost, t->duplicated, t->reordered, t->altered);

@@ -3,7 +3,8 @@
  * in the journal, and there often in the heads of its newest blocks: of the very newest one, whose
  * loss must look like a torn tail unless something says that it was durable, or of several before
  * it, so that nothing says any more where a log ended. A flipped bit may turn back later, as after
- * a bad read: what recovery has once left out of the log must then stay out.
+ * a bad read: what recovery has once left out of the log must then stay out. And people: files that
+ * are none of ours.
  */
 #include "storage/journal_format.h"
 #include "tests/sim/sim_world.h"
@@ -186,4 +187,21 @@ void sim_heal_bits(struct sim_world *world)
             sim_heal_bit(world, &world->flips[i]);
     }
     world->flip_count = 0;
+}
+
+void sim_leave_stranger(struct sim_world *world)
+{
+    static const uint8_t content[100] = "not a segment";
+    struct ks_io *io = ks_io_sim_io(world->disk);
+    char path[64];
+    /* One with a name that is no id, one with an id that was never given out. */
+    if (ks_prng_chance(&world->prng, 1, 2))
+        snprintf(path, sizeof path, "segments/00/stranger.seg");
+    else
+        snprintf(path, sizeof path, "segments/00/%016" PRIx64 ".seg", UINT64_C(1) << 40);
+    KS_CLEANUP(ks_file_closep) struct ks_file *file = NULL;
+    if (ks_io_open(io, path, KS_OPEN_WRITE | KS_OPEN_CREATE, &file, NULL) != KS_OK)
+        return; /* there is no such folder yet */
+    KS_ASSERT(ks_file_write_one(file, content, sizeof content, 0, KS_WRITE_DURABLE, NULL) == KS_OK);
+    KS_ASSERT(ks_io_sync_dir(io, "segments/00", NULL) == KS_OK);
 }

@@ -386,6 +386,8 @@ static bool sim_finish(struct sim_world *world, enum sim_end end)
     world->totals->power_cuts++;
     sim_power_cycle(world);
     sim_heal_bits(world);
+    if (ks_prng_chance(&world->prng, 1, 40))
+        sim_leave_stranger(world);
     return true;
 }
 

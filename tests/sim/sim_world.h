@@ -217,6 +217,8 @@ void sim_forget_watches(struct sim_world *world);
  */
 void sim_flip_bits(struct sim_world *world, bool is_newest_named);
 void sim_heal_bits(struct sim_world *world);
+/* Somebody puts a file among the segments that is none of ours. */
+void sim_leave_stranger(struct sim_world *world);
 
 /* sim_check.c: the whole content against the model, after recovery. */
 bool sim_check_all(struct sim_world *world);
