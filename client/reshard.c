@@ -188,6 +188,7 @@ static enum ks_status update_mode(struct kstream_client *client, const char *str
     enum ks_status st = stream_about(client, stream, deadline_ns, &arena, &about, err);
     if (st == KS_OK) {
         request.stream_arn = about->stream_arn;
+        request.has_dry_run = request.dry_run = CLIENT_OPTION(options, dry_run, 0) != 0;
         st = reshard(client, stream, KS_OP_UPDATE_STREAM_MODE, &request.base, options, NULL, err);
     }
     ks_arena_fini(&arena);

@@ -323,6 +323,10 @@ void ks_op_update_stream_mode(struct ks_call *call, const ProtobufCMessage *mess
     }
     kstream__update_stream_mode_response__init(response);
     call->response = &response->base;
+    if (request->dry_run) {
+        ks_call_finish(call, call->response);
+        return;
+    }
     bool is_on_demand = strcmp(request->stream_mode_details->stream_mode, "ON_DEMAND") == 0;
     struct ks_error error = KS_ERROR_INIT;
     call->admin.mail.deliver = reshard_delivered;

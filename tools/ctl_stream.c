@@ -1,4 +1,6 @@
 /* The verbs that make and delete streams, and those that wait for them. */
+#include "tools/ctl_stream.h"
+
 #include "proto/api.pb-c.h"
 #include "proto/limits.h"
 #include "tools/ctl_dry_run.h"
@@ -21,8 +23,7 @@ static enum kstream_status give_status(
 
 /* ---- create-stream ---- */
 
-/* --stream-mode-details, as an object or in the short form. */
-static enum kstream_status read_mode(
+enum kstream_status ctl_stream_mode_read(
     const struct ctl *ctl, bool *out_on_demand, struct kstream_error *err)
 {
     const char *text = ctl_text(ctl, CTL_STREAM_MODE_DETAILS);
@@ -55,7 +56,7 @@ static enum kstream_status create_options(
     uint64_t record_kib = 0;
     struct ctl_wait wait;
     bool is_on_demand = false;
-    enum kstream_status st = read_mode(ctl, &is_on_demand, err);
+    enum kstream_status st = ctl_stream_mode_read(ctl, &is_on_demand, err);
     if (!st)
         st = ctl_number(ctl, CTL_SHARD_COUNT,
             (struct ctl_range){1, UINT32_MAX, is_on_demand ? 0 : 1}, &shard_count, err);

@@ -4,7 +4,7 @@ import csv, io
 from ctl_test import *
 
 # A line per command that succeeds: its words, a query and what that finds. "NEW" and "OLD" are streams of this run alone:
-# the one to be made, the other there; "AT" is an iterator at the start of stream "zz", which holds one record.
+# the one to be made, the other there, with two shards; "AT" is an iterator at the start of stream "zz", which holds one record.
 LINES = {
     "create-stream": (["NEW", "--shards", "1"], "StreamStatus", "ACTIVE"),
     "list-streams": ([], "StreamNames[?@ == 'zz'] | [0]", "zz"),
@@ -14,6 +14,10 @@ LINES = {
     "wait stream-not-exists": (["gone"], "StreamStatus", "DELETED"),
     "list-shards": (["zz"], "Shards[-1].HashKeyRange.StartingHashKey", "0"),
     "delete-stream": (["OLD", "--yes"], "StreamStatus", "DELETING"),
+    "split-shard": (["OLD", "0"], "ChildShards[1]", "shardId-000000000003"),
+    "merge-shards": (["OLD", "0", "1"], "ChildShards[0]", "shardId-000000000002"),
+    "update-shard-count": (["OLD", "4"], "CurrentShardCount", 2),
+    "update-stream-mode": (["OLD", "StreamMode=ON_DEMAND"], "StreamMode", "ON_DEMAND"),
     "put-record": (["other", "--partition-key", "k", "--data", "d"], "ShardId", "shardId-000000000000"),
     "put-records": (["other", "--records", "Data=a,PartitionKey=k", "Data=b,PartitionKey=k"], "FailedRecordCount", 0),
     "put": (["other", os.devnull, "--progress", "none"], "records", 0),
@@ -50,7 +54,7 @@ class Lines:
         names = {"NEW": "new%d" % self.number, "OLD": "old%d" % self.number, "AT": self.at}
         words, query, expected = LINES[command]
         if "OLD" in words:
-            self.ctl("create-stream", names["OLD"], "-o", "none")
+            self.ctl("create-stream", names["OLD"], "--shards", "2", "-o", "none")
         return [names.get(word, word) for word in words], query, expected
 
 

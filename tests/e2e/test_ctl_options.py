@@ -84,9 +84,9 @@ def test_quiet_leaves_results_and_errors(scratch):
 
 
 def everything(ctl):
-    """All that there is: streams and records."""
+    """All that there is: streams, their shards, and records."""
     streams = ctl.json("list-streams")["StreamNames"]
-    return streams, [ctl("tail", stream, "--no-follow", "--format", "%k=%d;") for stream in streams]
+    return streams, [ctl("describe-stream", stream) for stream in streams], [ctl("tail", stream, "--no-follow", "--format", "%k=%d;") for stream in streams]
 
 
 def test_every_command_that_changes_something_can_be_tried(scratch):
@@ -98,6 +98,14 @@ def test_every_command_that_changes_something_can_be_tried(scratch):
     tries = {
         "create-stream": (["new", "--shards", "3"], "create stream 'new' with 3 shards", ["clicks"], "ResourceInUse"),
         "delete-stream": (["clicks"], "delete stream 'clicks' with 2 open shards", ["nope"], "ResourceNotFound"),
+        "split-shard": (["clicks", "1"], "close 1 shard and create 2: stream 'clicks' has 3 open ones then",
+                        ["clicks", "--shard-to-split", "1", "--new-starting-hash-key", "5"], "InvalidArgument"),
+        "merge-shards": (["clicks", "0", "1"], "close 2 shards and create 1: stream 'clicks' has 1 open one then",
+                         ["clicks", "1", "0"], "not an adjacent pair"),
+        "update-shard-count": (["clicks", "3"], "and create 5 (2 of them for moments only): stream 'clicks' has 3 open ones then",
+                               ["clicks", "1000000"], "LimitExceeded"),
+        "update-stream-mode": (["clicks", "StreamMode=ON_DEMAND"], "make stream 'clicks' ON_DEMAND",
+                               ["nope", "StreamMode=ON_DEMAND"], "ResourceNotFound"),
         "put-record": (["clicks", "hello", "--key", "k"], "store 5 bytes in stream 'clicks' under key 'k'",
                        ["clicks", "x", "--key", "k" * 300], "Validation"),
         "put-records": (["clicks", "--records", "Data=ab,PartitionKey=k", "Data=c,PartitionKey=l"],
