@@ -1,6 +1,7 @@
 """libkstream as a user's program meets it: the examples, linked against the shared library, through kills of the broker and of
 themselves, and programs built against an installed copy."""
 import fcntl
+import re
 import shlex
 import subprocess
 import threading
@@ -201,19 +202,34 @@ def test_an_installed_copy_is_all_a_program_needs(scratch):
     def pkg_config(*flags):
         return shlex.split(subprocess.run(["pkg-config", *flags, "kstream"], check=True, env=environment,
                                           stdout=subprocess.PIPE, text=True).stdout)
-    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "client", "examples", "producer.c")
+    here = os.path.dirname(os.path.abspath(__file__))
+    share = [folder for folder, _, names in os.walk(root) if folder.endswith("share/kstream")][0]
+    source = os.path.join(share, "examples", "producer.c")
+    for name in ("proto/api.proto", "proto/log.proto", "examples/tail.c", "../doc/kstream/kstream-protocol.md"):
+        assert os.path.exists(os.path.join(share, name)), name
+    with open(os.path.join(here, "..", "..", "README.md")) as readme:
+        tour = re.findall(r"^```c\n(.*?)^```$", readme.read(), re.M | re.S)
+    assert len(tour) == 1
+    tour_source = os.path.join(scratch, "tour.c")
+    with open(tour_source, "w") as file:
+        file.write(tour[0])
     library_folder = next(flag[2:] for flag in pkg_config("--libs-only-L"))
-    shared = ["-shared-libgcc", *pkg_config("--cflags", "--libs")]
-    static_library = [flag if flag != "-lkstream" else "-l:libkstream.a" for flag in pkg_config("--cflags", "--libs", "--static")]
+    shared = pkg_config("--cflags", "--libs")
+    static = [flag if flag != "-lkstream" else "-l:libkstream.a" for flag in pkg_config("--cflags", "--libs", "--static")]
     sanitize = ["-fsanitize=" + os.environ["SANITIZE"]] if os.environ["SANITIZE"] != "none" else []
     broker, native, _ = start(scratch, 1)
+
+    def build_and_run(name, compiler, path, flags, *arguments, **named):
+        program = os.path.join(scratch, name)
+        subprocess.run([*compiler, "-Wall", "-Wextra", "-Werror", "-o", program, path, *sanitize, *flags], check=True)
+        return subprocess.run([program, *arguments], check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=dict(os.environ, LD_LIBRARY_PATH=library_folder), timeout=DEADLINE_S, **named)
     for number, (compiler, flags) in enumerate((
-            (["gcc", "-std=c99", "-pedantic"], shared), (["gcc", "-std=c99"], static_library), (["g++", "-x", "c++"], shared))):
-        program = os.path.join(scratch, "program-%d" % number)
-        subprocess.run([*compiler, "-Wall", "-Wextra", "-Werror", "-o", program, source, *sanitize, *flags], check=True)
-        done = subprocess.run([program, "clicks", native], input=b"one\ntwo\n", check=True, stderr=subprocess.PIPE,
-                              env=dict(os.environ, LD_LIBRARY_PATH=library_folder), timeout=DEADLINE_S)
-        assert b"2 records durable, 0 failed" in done.stderr, done.stderr
+            (["gcc", "-std=c99", "-pedantic"], shared), (["gcc", "-std=c99"], static), (["g++", "-x", "c++"], shared))):
+        done = build_and_run("program-%d" % number, compiler, source, flags, "clicks", native, input="one\ntwo\n")
+        assert "2 records durable, 0 failed" in done.stderr, done.stderr
+    done = build_and_run("tour", ["gcc", "-std=c99"], tour_source, shared, native)
+    assert done.stdout.split() == ["one", "two"] * 3 + ["hello"] * 3, done.stdout
     assert os.path.islink(os.path.join(library_folder, "libkstream.so"))
     soname = subprocess.run(["objdump", "-p", os.path.join(library_folder, "libkstream.so")], check=True,
                             stdout=subprocess.PIPE, text=True).stdout
