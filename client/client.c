@@ -74,6 +74,26 @@ void client_log(
     client->log(level, text, client->log_arg);
 }
 
+static void hello_done(struct client_call *call KS_UNUSED, enum ks_status status KS_UNUSED,
+    uint8_t *frame, const struct ks_response_view *response KS_UNUSED,
+    const struct ks_error *err KS_UNUSED)
+{
+    ks_free(frame); /* that it came is the news */
+}
+
+void client_say_hello(struct kstream_client *client)
+{
+    struct client_conn *conn = &client->conn;
+    if (conn->state != CLIENT_CONN_OPEN || conn->trouble_since_ns == 0 ||
+        ks_list_is_linked(&client->hello.node))
+        return;
+    Kstream__PingRequest request = KSTREAM__PING_REQUEST__INIT;
+    client->hello.on_done = hello_done;
+    client->hello.answer_by_ns = client_deadline_ns(client->request_timeout_ms);
+    KS_IGNORE(client_conn_submit(conn, &client->hello, KS_OP_PING, &request.base, NULL),
+        "without memory the next turn asks");
+}
+
 /* The worker that has not had this turn yet. The list may have changed since the one before: a
  * callback may close what it likes. */
 static struct client_worker *next_worker(const struct kstream_client *client)

@@ -40,6 +40,7 @@ struct kstream_client {
     pid_t pid; /* of the process it belongs to */
     struct ks_list workers;
     uint64_t turn;
+    struct client_call hello; /* of readers, on a connection that was made again */
     uint32_t reader_turn;     /* the reader that is looked at first */
     uint64_t last_request_id; /* for struct kstream_error */
 };
@@ -55,6 +56,9 @@ void client_remove_worker(struct kstream_client *client, struct client_worker *w
 void client_arm(struct kstream_client *client, uint64_t timer_ns);
 /* False in the child of a fork: what the parent opened is only freed there. */
 bool client_is_ours(const struct kstream_client *client);
+/* Asks a broker that is back whether it answers; the answer ends the connection's trouble. A
+ * question that waits in the broker for records would not. */
+void client_say_hello(struct kstream_client *client);
 /* Another connection of this client. Errors: KS_NO_MEMORY, KS_INTERNAL. */
 enum ks_status client_conn_of(
     struct kstream_client *client, struct client_conn *conn, struct ks_error *err) KS_MUST_USE;

@@ -42,6 +42,7 @@ static bool reader_connect(const struct kstream_reader *reader)
 static void reader_push(struct kstream_reader *reader, const struct reader_question *question)
 {
     reader->wants_turn = false;
+    client_say_hello(reader->client);
     reader_set_up(reader);
     if (reader->phase == READER_READS)
         reader_ask(reader, question);
@@ -155,7 +156,7 @@ static bool reader_has_nothing(const struct kstream_reader *reader, uint64_t sin
 static const struct ks_error *reader_trouble(const struct kstream_reader *reader)
 {
     const struct client_conn *conn = &reader->client->conn;
-    if (conn->trouble_since_ns && conn->state != CLIENT_CONN_OPEN)
+    if (conn->trouble_since_ns)
         return &conn->why_closed;
     if (!ks_list_is_empty(&reader->paused))
         return &KS_CONTAINER_OF(reader->paused.next, struct reader_cursor, node)->err;
@@ -288,9 +289,8 @@ static enum ks_status reader_take(
     if (wait_find_over(&wait, &index, &st, err))
         return st;
     struct client_conn *conn = &reader->client->conn;
-    if (conn->trouble_since_ns && conn->state != CLIENT_CONN_OPEN &&
-        client_now_ns() - conn->trouble_since_ns >=
-            (uint64_t)reader->options.retry_time_max_ms * 1000000u) {
+    if (conn->trouble_since_ns && client_now_ns() - conn->trouble_since_ns >=
+                                      (uint64_t)reader->options.retry_time_max_ms * 1000000u) {
         conn->trouble_since_ns = client_now_ns(); /* said once in that time */
         *err = conn->why_closed;
         return err->status;

@@ -2,6 +2,7 @@
 #include "tests/unit/client/fake_broker.h"
 #include "tests/unit/ks_check.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -244,7 +245,11 @@ START_TEST(many_readers_share_one_wait_and_none_is_hidden)
         scene_fill(&scene, i, 0, RECORDS);
         readers[i] = open_reader(&scene, shard_id, kstream_from_trim_horizon());
     }
-    fake_broker_plan(scene.broker, KS_OP_GET_RECORDS, 4, FAKE_CLOSE_BEFORE);
+    /* Each has a batch that waits. */
+    struct pollfd poller = {.fd = kstream_fd(scene.client, &err), .events = POLLIN};
+    for (size_t ready = 0; ready < 3; ready += kstream_process(scene.client))
+        ck_assert_int_eq(poll(&poller, 1, 20000), 1);
+    fake_broker_plan(scene.broker, KS_OP_GET_RECORDS, 2, FAKE_CLOSE_BEFORE);
     size_t which = 9;
     struct kstream_batch *batch = NULL;
     enum kstream_status st = KSTREAM_OK;
