@@ -2,12 +2,13 @@
  * A fixed piece of work on the whole engine, without threads, on a disk of memory: what callgrind
  * counts of it repeats to the instruction. tests/bench/cost runs it.
  *
- *     engine_cost put_1k|put_100|get_1k|get_100      prints the number of records
+ *     engine_cost put_1k|put_100|put_many|get_1k|get_100      prints how many records were measured
  *
- * put: routed puts of 256 KiB, as a producer sends them, from the frame to its answer: taken apart,
- * validated, appended, four to a journal block, and every 2 MiB to segments. get: all of it read
- * again in answers of up to 1 MiB, from segments, and each record validated as a consumer does.
- * Counted are measured_put and measured_get with all that they call.
+ * put: routed puts of 256 KiB, as a producer sends them, from the frame to its answer: taken
+ * apart, validated, appended, four to a journal block, and every 2 MiB to segments. put_many: of 1
+ * KiB, to a thousand shards, 64 of them a frame. get: all of it read again in answers of up to 1
+ * MiB, from segments, and each record validated as a consumer does. Counted are measured_put and
+ * measured_get with all that they call.
  */
 #include "base/alloc.h"
 #include "base/map_copy.h"
@@ -29,8 +30,11 @@
 #define FRAMES_PER_BLOCK 4u
 #define FLUSH_BYTES (2u << 20)
 #define JOURNAL_FILE_BYTES (8u << 20)
+#define SEGMENT_BYTES (16u << 20)
 #define READ_BYTES (1u << 20)
 #define PRODUCER 77u
+#define MANY_SHARDS 1000u
+#define MANY_PARTS 64u
 
 struct work {
     struct ks_io *io;
@@ -42,6 +46,8 @@ struct work {
     struct ks_stream *stream;
     struct ks_buf frames[FRAMES];
     uint32_t record_bytes;
+    uint32_t shard_count;
+    uint32_t part_count; /* of a frame */
     uint64_t records;
 };
 
@@ -123,8 +129,10 @@ static void open_engine(struct work *work)
     options.limits.journal_first_file_bytes = JOURNAL_FILE_BYTES;
     options.limits.journal_file_bytes = JOURNAL_FILE_BYTES;
     options.limits.journal_bytes = 3u * JOURNAL_FILE_BYTES;
-    options.limits.flush_bytes = FLUSH_BYTES;
+    options.limits.segment_bytes = SEGMENT_BYTES;
     options.limits.flush_log_bytes = FLUSH_BYTES;
+    if (work->shard_count == 1)
+        options.limits.flush_bytes = FLUSH_BYTES;
     must(ks_engine_open(&options, &work->engine, &error), &error, "open");
     settle(work);
 }
@@ -133,8 +141,10 @@ static void make_stream(struct work *work)
 {
     struct ks_error error = KS_ERROR_INIT;
     struct ks_admin admin = {.mail = {.deliver = ignore_mail}, .home = &work->mailbox};
-    const struct ks_stream_spec spec = {
-        .name = "cost", .shard_count = 1, .retention_hours = 24, .record_bytes_max = 1u << 20};
+    const struct ks_stream_spec spec = {.name = "cost",
+        .shard_count = work->shard_count,
+        .retention_hours = 24,
+        .record_bytes_max = 1u << 20};
     must(ks_stream_create(work->engine, &spec, &admin, &error), &error, "create");
     settle(work);
     must(admin.status, &admin.error, "create");
@@ -143,17 +153,18 @@ static void make_stream(struct work *work)
 
 /* ---- frames ---- */
 
-/* Records of a frame; keys of 16 bytes. */
-static uint32_t fill_records(const struct work *work, struct ks_buf *records, uint32_t frame)
+/* Records of up to bytes; keys of 16 bytes. */
+static uint32_t fill_records(
+    const struct work *work, struct ks_buf *records, size_t bytes, uint32_t name)
 {
     KS_AUTO_FREE uint8_t *data = ks_malloc(work->record_bytes);
     size_t each = ks_record_encoded_bytes(16, work->record_bytes, false);
     uint32_t count = 0;
-    KS_ASSERT(data && ks_buf_reserve(records, FRAME_RECORDS_BYTES));
+    KS_ASSERT(data && ks_buf_reserve(records, bytes));
     memset(data, 'x', work->record_bytes);
-    for (; records->bytes + each <= FRAME_RECORDS_BYTES; count++) {
+    for (; (count + 1) * each <= bytes; count++) {
         char key[32];
-        snprintf(key, sizeof key, "key-%05u-%06u", frame, count);
+        snprintf(key, sizeof key, "key-%05u-%06u", name, count);
         memcpy(data, key, 16);
         const struct ks_record record = {
             .key = ks_view_of(key, 16), .data = ks_view_of(data, work->record_bytes)};
@@ -163,57 +174,107 @@ static uint32_t fill_records(const struct work *work, struct ks_buf *records, ui
     return count;
 }
 
+/* The shards take turns. */
+static uint32_t shard_of(const struct work *work, uint32_t frame, uint32_t part)
+{
+    return (frame * work->part_count + part) % work->shard_count;
+}
+
+static void make_part(struct work *work, uint32_t frame, uint32_t number, struct ks_put_part *part,
+    struct ks_buf *records)
+{
+    uint32_t turn = (frame * work->part_count + number) / work->shard_count;
+    ks_buf_init(records, FRAME_RECORDS_BYTES);
+    uint32_t count = fill_records(work, records, FRAME_RECORDS_BYTES / work->part_count, frame);
+    *part = (struct ks_put_part){.producer_id = PRODUCER,
+        .producer_sequence = turn + 1,
+        .is_first = turn == 0,
+        .shard_index = shard_of(work, frame, number),
+        .record_count = count,
+        .records = ks_view_of(records->data, records->bytes)};
+    work->records += count;
+}
+
 static void make_frame(struct work *work, uint32_t number)
 {
-    struct ks_buf records;
+    struct ks_put_part parts[MANY_PARTS];
+    struct ks_buf records[MANY_PARTS];
     struct ks_buf *frame = &work->frames[number];
-    ks_buf_init(&records, FRAME_RECORDS_BYTES);
     ks_buf_init(frame, KS_FRAME_BYTES_MAX);
-    uint32_t count = fill_records(work, &records, number);
-    const struct ks_put_part part = {.producer_id = PRODUCER,
-        .producer_sequence = number + 1,
-        .is_first = number == 0,
-        .record_count = count,
-        .records = ks_view_of(records.data, records.bytes)};
+    for (uint32_t i = 0; i < work->part_count; i++)
+        make_part(work, number, i, &parts[i], &records[i]);
     const struct ks_put_routed put = {.request_id = number + 1,
         .stream_id = ks_view_of_text(work->stream->id),
         .routing_epoch = work->stream->routing_epoch,
-        .parts = &part,
-        .part_count = 1};
+        .parts = parts,
+        .part_count = work->part_count};
     uint8_t head[KS_PUT_HEAD_BYTES_MAX];
-    uint8_t part_head[KS_PUT_PART_HEAD_BYTES_MAX];
-    size_t head_bytes = ks_put_routed_encode_head(&put, head);
-    size_t part_bytes = ks_put_part_encode_head(&part, part_head);
-    bool is_made = ks_buf_append(frame, head, head_bytes) &&
-                   ks_buf_append(frame, part_head, part_bytes) &&
-                   ks_buf_append(frame, records.data, records.bytes);
+    bool is_made = ks_buf_append(frame, head, ks_put_routed_encode_head(&put, head));
+    for (uint32_t i = 0; i < work->part_count; i++) {
+        uint8_t part_head[KS_PUT_PART_HEAD_BYTES_MAX];
+        is_made = is_made &&
+                  ks_buf_append(frame, part_head, ks_put_part_encode_head(&parts[i], part_head)) &&
+                  ks_buf_append(frame, records[i].data, records[i].bytes);
+        ks_buf_fini(&records[i]);
+    }
     KS_ASSERT(is_made);
-    ks_buf_fini(&records);
-    work->records += count;
 }
 
 /* ---- put ---- */
 
 struct put {
-    struct ks_append append;
+    struct ks_append appends[MANY_PARTS];
+    uint32_t part_count;
+    uint32_t pending;
     uint64_t request_id;
-    struct ks_buf answer;
 };
+
+static void put_answer(const struct put *put)
+{
+    static struct ks_put_response response;
+    struct ks_buf answer;
+    response.part_count = put->part_count;
+    for (uint32_t i = 0; i < put->part_count; i++)
+        response.parts[i] = (struct ks_put_result){.first_sequence = put->appends[i].first_sequence,
+            .arrival_unix_ms = put->appends[i].arrival_unix_ms,
+            .record_count = put->appends[i].record_count};
+    const struct ks_response_head head = {.request_id = put->request_id, .op = KS_OP_PUT_RECORDS};
+    ks_buf_init(&answer, KS_FRAME_BYTES_MAX);
+    must(ks_put_response_append(&answer, &head, &response), NULL, "answer");
+    ks_buf_fini(&answer);
+}
+
+static struct put in_block[FRAMES_PER_BLOCK];
 
 static void put_done(struct ks_mail *mail)
 {
+    const struct ks_append *append = KS_CONTAINER_OF(mail, struct ks_append, mail);
     struct put *put =
-        KS_CONTAINER_OF(KS_CONTAINER_OF(mail, struct ks_append, mail), struct put, append);
-    static struct ks_put_response response;
-    must(put->append.status, NULL, "append");
-    response.part_count = 1;
-    response.parts[0] = (struct ks_put_result){.first_sequence = put->append.first_sequence,
-        .arrival_unix_ms = put->append.arrival_unix_ms,
-        .record_count = put->append.record_count};
-    const struct ks_response_head head = {.request_id = put->request_id, .op = KS_OP_PUT_RECORDS};
-    ks_buf_init(&put->answer, KS_FRAME_BYTES_MAX);
-    must(ks_put_response_append(&put->answer, &head, &response), NULL, "answer");
-    ks_buf_fini(&put->answer);
+        &in_block[(size_t)((const char *)append - (const char *)in_block) / sizeof *in_block];
+    must(append->status, NULL, "append");
+    if (--put->pending == 0)
+        put_answer(put);
+}
+
+static void put_part(struct work *work, const struct ks_put_request *request, uint32_t number,
+    struct ks_append *append)
+{
+    struct ks_error error = KS_ERROR_INIT;
+    const struct ks_put_part *part = &request->parts[number];
+    const struct ks_record_limits limits = {
+        .record_bytes_max = work->stream->record_bytes_max, .count_max = KS_PUT_ROUTED_RECORDS_MAX};
+    *append = (struct ks_append){.mail = {.deliver = put_done},
+        .home = &work->mailbox,
+        .records = part->records,
+        .record_count = part->record_count,
+        .routing_epoch = request->routing_epoch,
+        .producer_id = part->producer_id,
+        .producer_sequence = part->producer_sequence,
+        .is_producer_first = part->is_first};
+    must(ks_records_validate(part->records, part->record_count, &limits, &append->body_crc, &error),
+        &error, "records");
+    const struct ks_shard *shard = ks_stream_shard(work->stream, part->shard_index);
+    must(ks_log_append(shard->log, append, &error), &error, "append");
 }
 
 static void put_frame(struct work *work, const struct ks_buf *bytes, struct put *put)
@@ -225,33 +286,26 @@ static void put_frame(struct work *work, const struct ks_buf *bytes, struct put 
     must(ks_frame_parse(ks_view_of(bytes->data, bytes->bytes), &frame, &error), &error, "frame");
     must(ks_request_peek(frame.body, &request, &error), &error, "request");
     must(ks_put_request_decode(request.message, &routed, &error), &error, "put");
-    const struct ks_put_part *part = &routed.parts[0];
-    const struct ks_record_limits limits = {
-        .record_bytes_max = work->stream->record_bytes_max, .count_max = KS_PUT_ROUTED_RECORDS_MAX};
-    *put = (struct put){.append = {.mail = {.deliver = put_done},
-                            .home = &work->mailbox,
-                            .records = part->records,
-                            .record_count = part->record_count,
-                            .routing_epoch = routed.routing_epoch,
-                            .producer_id = part->producer_id,
-                            .producer_sequence = part->producer_sequence,
-                            .is_producer_first = part->is_first},
-        .request_id = request.request_id};
-    must(ks_records_validate(
-             part->records, part->record_count, &limits, &put->append.body_crc, &error),
-        &error, "records");
-    must(ks_log_append(work->stream->shards[0].log, &put->append, &error), &error, "append");
+    put->request_id = request.request_id;
+    put->part_count = routed.part_count;
+    put->pending = routed.part_count;
+    for (uint32_t i = 0; i < routed.part_count; i++)
+        put_part(work, &routed, i, &put->appends[i]);
 }
 
-/* callgrind counts from here; the name is known to tests/bench/cost. */
-__attribute__((noinline)) static void measured_put(struct work *work)
+static void put_frames(struct work *work, uint32_t from, uint32_t to)
 {
-    static struct put puts[FRAMES_PER_BLOCK];
-    for (uint32_t i = 0; i < FRAMES; i++) {
-        put_frame(work, &work->frames[i], &puts[i % FRAMES_PER_BLOCK]);
+    for (uint32_t i = from; i < to; i++) {
+        put_frame(work, &work->frames[i], &in_block[i % FRAMES_PER_BLOCK]);
         if ((i + 1) % FRAMES_PER_BLOCK == 0)
             settle(work);
     }
+}
+
+/* The second half: every shard has records by then. */
+__attribute__((noinline)) static void measured_put(struct work *work)
+{
+    put_frames(work, FRAMES / 2, FRAMES);
 }
 
 /* ---- get ---- */
@@ -325,19 +379,23 @@ int main(int argc, char **argv)
     const char *name = argc == 2 ? argv[1] : "";
     bool is_put = strncmp(name, "put_", 4) == 0;
     bool is_get = strncmp(name, "get_", 4) == 0;
-    work.record_bytes = strcmp(name + (name[0] ? 4 : 0), "1k") == 0 ? 1024 : 100;
+    bool is_many = strcmp(name, "put_many") == 0;
+    work.record_bytes = is_many || strcmp(name + (name[0] ? 4 : 0), "1k") == 0 ? 1024 : 100;
+    work.shard_count = is_many ? MANY_SHARDS : 1;
+    work.part_count = is_many ? MANY_PARTS : 1;
     if (!is_put && !is_get) {
-        fputs("usage: engine_cost put_1k|put_100|get_1k|get_100\n", stderr);
+        fputs("usage: engine_cost put_1k|put_100|put_many|get_1k|get_100\n", stderr);
         return 2;
     }
     open_engine(&work);
     make_stream(&work);
     for (uint32_t i = 0; i < FRAMES; i++)
         make_frame(&work, i);
+    put_frames(&work, 0, FRAMES / 2);
     measured_put(&work);
     if (is_get)
         measured_get(&work);
-    printf("%llu\n", (unsigned long long)work.records);
+    printf("%llu\n", (unsigned long long)(is_get ? work.records : work.records / 2));
     close_engine(&work);
     return 0;
 }

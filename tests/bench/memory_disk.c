@@ -2,13 +2,14 @@
 
 #include "base/alloc.h"
 #include "base/list.h"
+#include "storage/u64_map.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 /* Address space of a file; its pages come as they are touched. */
-#define FILE_BYTES_MAX (256u << 20)
+#define FILE_BYTES_MAX (16u << 20)
 #define PATH_BYTES 64
 
 struct node {
@@ -21,6 +22,8 @@ struct node {
 struct disk {
     struct ks_io io; /* first member */
     struct ks_list nodes;
+    struct ks_u64_map
+        by_path; /* hash of the path -> node; these few paths have no two of one hash */
 };
 
 struct opened {
@@ -38,15 +41,25 @@ static struct node *node_of(struct ks_file *file)
     return KS_CONTAINER_OF(file, struct opened, file)->node;
 }
 
+static uint64_t hash_of(const char *path)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *path; path++)
+        hash = (hash ^ (uint8_t)*path) * 0x100000001b3u;
+    return hash;
+}
+
 static struct node *find(struct disk *disk, const char *path)
 {
-    KS_LIST_FOR_EACH(link, &disk->nodes)
-    {
-        struct node *node = KS_CONTAINER_OF(link, struct node, link);
-        if (strcmp(node->path, path) == 0)
-            return node;
-    }
-    return NULL;
+    struct node *node = ks_u64_map_get(&disk->by_path, hash_of(path));
+    KS_ASSERT(!node || strcmp(node->path, path) == 0);
+    return node;
+}
+
+static void know(struct disk *disk, struct node *node)
+{
+    KS_ASSERT(ks_u64_map_reserve(&disk->by_path, 1));
+    ks_u64_map_put(&disk->by_path, hash_of(node->path), node);
 }
 
 static struct node *make(struct disk *disk, const char *path)
@@ -58,6 +71,7 @@ static struct node *make(struct disk *disk, const char *path)
         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     KS_ASSERT(node->data != MAP_FAILED);
     ks_list_push(&disk->nodes, &node->link);
+    know(disk, node);
     return node;
 }
 
@@ -175,8 +189,9 @@ static bool memory_is_resident(struct ks_io *io, const void *from, uint64_t byte
     return true;
 }
 
-static void drop(struct node *node)
+static void drop(struct disk *disk, struct node *node)
 {
+    ks_u64_map_remove(&disk->by_path, hash_of(node->path));
     ks_list_remove(&node->link);
     munmap(node->data, FILE_BYTES_MAX);
     ks_free(node);
@@ -187,7 +202,7 @@ static enum ks_status memory_unlink(struct ks_io *io, const char *path, struct k
     struct node *node = find(disk_of(io), path);
     if (!node)
         return ks_fail(err, KS_NOT_FOUND, 0, "there is no '%s'", path);
-    drop(node);
+    drop(disk_of(io), node);
     return KS_OK;
 }
 
@@ -198,7 +213,9 @@ static enum ks_status memory_rename(
     if (!node)
         return ks_fail(err, KS_NOT_FOUND, 0, "there is no '%s'", from);
     KS_ASSERT(strlen(to) < PATH_BYTES && !find(disk_of(io), to));
+    ks_u64_map_remove(&disk_of(io)->by_path, hash_of(from));
     memcpy(node->path, to, strlen(to) + 1);
+    know(disk_of(io), node);
     return KS_OK;
 }
 
@@ -272,6 +289,7 @@ void memory_disk_destroy(struct ks_io *io)
 {
     struct disk *disk = disk_of(io);
     KS_LIST_FOR_EACH_SAFE(link, &disk->nodes)
-    drop(KS_CONTAINER_OF(link, struct node, link));
+    drop(disk, KS_CONTAINER_OF(link, struct node, link));
+    ks_u64_map_fini(&disk->by_path);
     ks_free(disk);
 }
