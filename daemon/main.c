@@ -8,6 +8,7 @@
 #include "daemon/http.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
+#include "daemon/memory.h"
 #include "daemon/metrics.h"
 #include "daemon/native.h"
 #include "daemon/notify.h"
@@ -18,7 +19,6 @@
 #include "daemon/watchdog.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -52,6 +52,7 @@ struct daemon {
     struct ks_datadir datadir;
     struct ks_server server;
     struct ks_timekeeper timekeeper;
+    struct ks_memory memory;
     struct ks_metrics metrics;
     struct ks_acceptor acceptor;
     struct ks_http *http;
@@ -128,11 +129,7 @@ static void daemon_on_poison(void *arg, const struct ks_error *error)
 static enum ks_status start_process(struct daemon *daemon, struct ks_error *err)
 {
     sigset_t signals;
-    /* Many threads, few allocations each: an arena per thread would cost more memory than it saves
-     * time. Large blocks go back to the kernel when freed. */
-    mallopt(M_ARENA_MAX, 2);
-    mallopt(M_MMAP_THRESHOLD, 1 << 20);
-    mallopt(M_TRIM_THRESHOLD, 2 << 20);
+    ks_memory_init();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is then a failed write, which says which file */
     ks_map_guard_install();
@@ -472,6 +469,15 @@ static void daemon_reload(struct daemon *daemon)
         ks_notify_send(&daemon->notify, "STATUS=serving; the last reload failed, see the log");
 }
 
+static void memory_tick(struct daemon *daemon)
+{
+    struct ks_engine_stats stats;
+    ks_engine_stats(daemon->server.engine, &stats);
+    uint64_t progress = stats.appended_records + stats.reads_from_tail + stats.reads_from_maps +
+                        stats.reads_by_copy;
+    ks_memory_tick(&daemon->memory, progress, stats.tail_bytes > 0);
+}
+
 /* Until a signal or a poison. */
 static void daemon_wait(struct daemon *daemon)
 {
@@ -484,6 +490,7 @@ static void daemon_wait(struct daemon *daemon)
         ks_watchdog_tick(&daemon->watchdog, now_ms);
         if (now_ms - ticked_ms >= TICK_MS) {
             ks_timekeeper_tick(&daemon->timekeeper);
+            memory_tick(daemon);
             ticked_ms = now_ms;
         }
         if (poll(fds, KS_COUNT_OF(fds), ks_watchdog_sleep_ms(&daemon->watchdog, now_ms, TICK_MS)) <
