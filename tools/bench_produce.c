@@ -9,12 +9,12 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define KEY_BYTES 16
 #define RETRY_MS 10000u /* a broker that is away so long ends the run */
 #define PUTS_PER_TURN 64u
-#define WAIT_MS 50u
-#define CHECK_NS 50000000u
+#define WAIT_NS 50000000u
 #define FILL_BYTES 4096u
 
 struct produce;
@@ -85,13 +85,18 @@ static void on_ack(const struct kstream_ack *ack, void *arg)
     take_ack(arg, ack, ack->latency_ns);
 }
 
+static void give_timed(struct produce *run, struct timed *timed)
+{
+    timed->next = run->timed_free;
+    run->timed_free = timed;
+}
+
 static void on_timed_ack(const struct kstream_ack *ack, void *arg)
 {
     struct timed *timed = arg;
     struct produce *run = timed->slot->run;
     take_ack(timed->slot, ack, bench_now_ns() - timed->due_ns);
-    timed->next = run->timed_free;
-    run->timed_free = timed;
+    give_timed(run, timed);
 }
 
 /* ---- setting up ---- */
@@ -185,33 +190,35 @@ static void tear_down(struct produce *run)
 
 /* ---- sending ---- */
 
+/* Out of the free ones before the put, whose callbacks give others back. */
+static struct timed *take_timed(struct produce *run, struct slot *slot)
+{
+    struct timed *timed = run->timed_free;
+    KS_ASSERT(timed); /* as many as may be unanswered */
+    run->timed_free = timed->next;
+    timed->slot = slot;
+    timed->due_ns = run->paced_ns;
+    return timed;
+}
+
 static enum ks_status put_one(
     struct produce *run, struct slot *slot, bool *out_is_full, struct ks_error *err)
 {
     const struct bench_options *options = run->options;
     const char *key = run->keys[run->next_key];
-    struct timed *timed = options->rate > 0 ? run->timed_free : NULL;
+    struct timed *timed = options->rate > 0 ? take_timed(run, slot) : NULL;
     struct kstream_error error = KSTREAM_ERROR_INIT;
-    kstream_ack_fn ack = on_ack;
-    void *arg = slot;
-    if (options->rate > 0) {
-        KS_ASSERT(timed); /* as many as may be unanswered */
-        timed->slot = slot;
-        timed->due_ns = run->paced_ns;
-        ack = on_timed_ack;
-        arg = timed;
-    }
-    enum kstream_status st = kstream_producer_put(
-        slot->producer, key, KEY_BYTES, run->data, options->record_bytes, ack, arg, &error);
+    enum kstream_status st = kstream_producer_put(slot->producer, key, KEY_BYTES, run->data,
+        options->record_bytes, timed ? on_timed_ack : on_ack, timed ? (void *)timed : slot, &error);
+    if (st && timed)
+        give_timed(run, timed);
     *out_is_full = st == KSTREAM_FULL;
     if (st == KSTREAM_FULL)
         return KS_OK;
     if (st)
         return bench_fail(err, st, &error);
-    if (timed) {
-        run->timed_free = timed->next;
+    if (timed)
         run->paced_ns += (uint64_t)(1e9 / options->rate);
-    }
     if (++run->next_key == options->keys)
         run->next_key = 0;
     run->sent++;
@@ -248,31 +255,27 @@ static enum ks_status put_round(struct produce *run, uint32_t *out_put, struct k
     return KS_OK;
 }
 
-/* Until an answer comes, a record is due, or wait_ms. */
-static void wait_for_work(struct produce *run, uint32_t wait_ms)
+/* Until an answer comes, a record is due, or wait_ns. */
+static void wait_for_work(struct produce *run, uint64_t wait_ns)
 {
-    if (run->slot_count == 1) {
-        KS_IGNORE(kstream_producer_poll(run->slots[0].producer, wait_ms), "acks are counted");
-        return;
-    }
-    uint32_t least_ms = wait_ms;
     for (uint32_t i = 0; i < run->slot_count; i++) {
         struct pollfd *one = &run->polls[i];
         uint32_t wants_ms = kstream_producer_wants(run->slots[i].producer, &one->fd, &one->events);
-        least_ms = KS_MIN(least_ms, wants_ms);
+        wait_ns = ks_min_u64(wait_ns, (uint64_t)wants_ms * 1000000u);
     }
-    KS_IGNORE(poll(run->polls, run->slot_count, (int)least_ms), "looked at below in any case");
+    const struct timespec timeout = {
+        .tv_sec = (time_t)(wait_ns / 1000000000u), .tv_nsec = (long)(wait_ns % 1000000000u)};
+    KS_IGNORE(ppoll(run->polls, run->slot_count, &timeout, NULL), "looked at in any case");
     for (uint32_t i = 0; i < run->slot_count; i++)
         KS_IGNORE(kstream_producer_poll(run->slots[i].producer, 0), "acks are counted");
 }
 
-static uint32_t pause_ms(const struct produce *run)
+static uint64_t pause_ns(const struct produce *run)
 {
     if (run->options->rate <= 0)
-        return WAIT_MS;
+        return WAIT_NS;
     uint64_t now_ns = bench_now_ns();
-    uint64_t left_ns = run->paced_ns > now_ns ? run->paced_ns - now_ns : 0;
-    return (uint32_t)ks_min_u64(left_ns / 1000000u, WAIT_MS);
+    return ks_min_u64(run->paced_ns > now_ns ? run->paced_ns - now_ns : 0, WAIT_NS);
 }
 
 /* What the library would ride out is the end of a measurement. */
@@ -303,11 +306,11 @@ static enum ks_status work_until(struct produce *run, uint64_t end_ns, struct ks
         if (st)
             return st;
         if (put == 0)
-            wait_for_work(run, pause_ms(run));
+            wait_for_work(run, pause_ns(run));
         uint64_t now_ns = bench_now_ns();
         if (now_ns >= end_ns)
             return KS_OK;
-        if (now_ns - checked_ns < CHECK_NS)
+        if (now_ns - checked_ns < WAIT_NS)
             continue;
         checked_ns = now_ns;
         st = check_trouble(run, err);
