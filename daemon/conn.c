@@ -17,6 +17,10 @@
 /* A frame this large must leave a quarter of the memory to smaller ones. */
 #define LARGE_FRAME_BYTES (1u << 20)
 #define INPUT_SHARE_BYTES_MIN (256u * 1024)
+/* Of a request as large as this only the beginning comes through the slab, the rest is received
+ * where it stays: copying it costs more than another read. */
+#define DIRECT_FRAME_BYTES (64u * 1024)
+#define FRAME_BEGIN_BYTES 4096u
 
 /* All busy connections together get half of the memory; the other half is for what is on its way
  * in. */
@@ -237,6 +241,7 @@ static bool conn_make_room(struct ks_conn *conn)
     }
     conn->in = larger;
     conn->in_capacity = wanted;
+    conn->has_large_frames = wanted >= DIRECT_FRAME_BYTES;
     return true;
 }
 
@@ -370,7 +375,8 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
     if (room > 0)
         iov[count++] = (struct iovec){.iov_base = conn->in + conn->in_bytes, .iov_len = room};
     if (room < READ_BYTES_MAX)
-        iov[count++] = (struct iovec){.iov_base = loop->slab, .iov_len = KS_SLAB_BYTES};
+        iov[count++] = (struct iovec){.iov_base = loop->slab,
+            .iov_len = conn->has_large_frames ? FRAME_BEGIN_BYTES : KS_SLAB_BYTES};
     ssize_t n = readv(fd, iov, count);
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
@@ -393,6 +399,7 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
     conn_consume_kept(conn);
     if (!conn->in && fresh > 0) {
         size_t taken = conn_consume(conn, loop->slab, fresh);
+        conn->has_large_frames = conn->has_large_frames && taken == 0;
         conn_keep(conn, loop->slab + taken, fresh - taken);
     } else if (fresh > 0) {
         conn_keep(conn, loop->slab, fresh);

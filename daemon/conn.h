@@ -92,11 +92,12 @@ struct ks_conn {
     uint32_t calls;          /* under way: against KS_CONN_CALLS_MAX */
     uint32_t holds;          /* functions at work on it, which keep its memory */
     uint64_t in_flight_bytes;
-    bool is_consuming;  /* inside consume(): no re-entry */
-    bool is_paused;     /* reads stopped until calls end or output leaves */
-    bool is_input_over; /* end of input, or bad input, or draining: no more frames */
-    bool is_starving;   /* has been told to wait for the input budget, and still does */
-    bool is_turn_over;  /* frames are held back until others have had their turn */
+    bool has_large_frames; /* the last one was: only the beginning of the next is read ahead */
+    bool is_consuming;     /* inside consume(): no re-entry */
+    bool is_paused;        /* reads stopped until calls end or output leaves */
+    bool is_input_over;    /* end of input, or bad input, or draining: no more frames */
+    bool is_starving;      /* has been told to wait for the input budget, and still does */
+    bool is_turn_over;     /* frames are held back until others have had their turn */
     bool is_closed;
 };
 
