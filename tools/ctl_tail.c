@@ -7,8 +7,7 @@
 #include "proto/limits.h"
 #include "proto/sequence.h"
 #include "tools/ctl.h"
-#include "tools/ctl_format.h"
-#include "tools/ctl_items.h"
+#include "tools/ctl_record_print.h"
 #include "tools/ctl_time.h"
 
 #include <ctype.h>
@@ -47,7 +46,7 @@ struct tail {
     bool is_following;
     bool has_started;
     uint64_t count_max;
-    const char *format; /* NULL: as --output says */
+    const char *key; /* NULL: all */
     uint64_t retry_ms;
     struct tail_shard *shards;
     size_t shard_count;
@@ -57,7 +56,7 @@ struct tail {
     uint64_t printed;
     uint64_t lost;
     uint64_t away_since_ms; /* 0: the broker is there */
-    struct ctl_items items; /* how the others are printed */
+    struct ctl_record_printer printer;
 };
 
 static void tail_fini(struct tail *tail)
@@ -67,7 +66,7 @@ static void tail_fini(struct tail *tail)
     ks_free(tail->shards);
     ks_free(tail->readers);
     ks_free(tail->reader_shards);
-    ctl_items_fini(&tail->items);
+    ctl_record_printer_fini(&tail->printer);
 }
 
 static enum kstream_status fail_memory(struct kstream_error *err)
@@ -134,24 +133,6 @@ static enum kstream_status take_from(struct tail *tail, struct kstream_error *er
     return ctl_fail_from(err, st, &inner);
 }
 
-/* --format, or what --output stands for. */
-static enum kstream_status take_format(struct tail *tail, struct kstream_error *err)
-{
-    const struct ctl *ctl = tail->ctl;
-    tail->format = ctl_text(ctl, CTL_FORMAT);
-    if (tail->format) {
-        struct ks_error inner = KS_ERROR_INIT;
-        if (ctl->output.query)
-            return ctl_fail(err, KSTREAM_USAGE, "'--format' and '--query' exclude each other");
-        return ctl_fail_from(err, ctl_format_check(tail->format, &inner), &inner);
-    }
-    if (ctl->output.sort_by)
-        return ctl_fail(err, KSTREAM_USAGE, "'--sort-by': records are printed as they come");
-    if (ctl->output.format == CTL_OUTPUT_TEXT && !ctl->output.query && !ctl->output.columns)
-        tail->format = "%d\\n";
-    return KSTREAM_OK;
-}
-
 static enum kstream_status take_options(struct tail *tail, struct kstream_error *err)
 {
     struct ctl *ctl = tail->ctl;
@@ -171,7 +152,8 @@ static enum kstream_status take_options(struct tail *tail, struct kstream_error 
     tail->retry_ms = retry_seconds * 1000;
     if (!st)
         st = take_from(tail, err);
-    return st ? st : take_format(tail, err);
+    tail->key = ctl_text(ctl, CTL_KEY);
+    return st ? st : ctl_record_printer_init(&tail->printer, ctl, err);
 }
 
 /* ---- shards ---- */
@@ -285,44 +267,6 @@ static enum kstream_status shard_done(
 
 /* ---- printing ---- */
 
-/* Text as text, so that jq(1) has something to work with; other bytes as base64. */
-static bool add_data(const struct tail *tail, json_t *object, const struct kstream_record *record)
-{
-    bool is_table = tail->ctl->output.format == CTL_OUTPUT_TABLE && !tail->ctl->output.query;
-    bool is_csv = tail->ctl->output.format == CTL_OUTPUT_CSV;
-    struct ks_view data = ks_view_of(record->data, record->data_bytes);
-    /* A column each, the same for all records. */
-    if (is_csv && !ctl_json_add(object, "data", json_null()))
-        return false;
-    if (is_csv && !ctl_json_add(object, "data_base64", json_null()))
-        return false;
-    /* Bytes that would upset a terminal are shown in base64. */
-    if (is_table)
-        return ctl_json_add(object, "data",
-            ctl_is_plain_text(data.data, data.bytes) ? json_stringn(record->data, data.bytes)
-                                                     : ctl_json_bytes(data.data, data.bytes));
-    if (ks_view_is_utf8(data))
-        return ctl_json_add(object, "data", json_stringn(record->data, data.bytes));
-    return ctl_json_add(object, "data_base64", ctl_json_bytes(data.data, data.bytes));
-}
-
-static json_t *record_to_json(const struct tail *tail, const struct kstream_batch *batch,
-    const struct kstream_record *record, const char *sequence)
-{
-    json_t *object = json_pack("{s:o, s:s}", "arrival_time", ctl_json_time(record->arrival_unix_ms),
-        "shard_id", kstream_batch_shard_id(batch));
-    bool is_wide = tail->ctl->output.format != CTL_OUTPUT_TABLE || tail->ctl->output.query ||
-                   tail->ctl->output.columns;
-    bool is_fine =
-        object && (!is_wide || ctl_json_add(object, "sequence_number", json_string(sequence))) &&
-        ctl_json_add(object, "partition_key", json_stringn(record->key, record->key_bytes)) &&
-        add_data(tail, object, record);
-    if (is_fine)
-        return object;
-    json_decref(object);
-    return NULL;
-}
-
 static enum kstream_status fail_output(struct kstream_error *err)
 {
     int errnum = errno;
@@ -332,31 +276,11 @@ static enum kstream_status fail_output(struct kstream_error *err)
     return KSTREAM_IO;
 }
 
-static enum kstream_status print_record(
-    struct tail *tail, const struct kstream_batch *batch, size_t index, struct kstream_error *err)
+/* Whether --key asks for it. */
+static bool is_wanted(const struct tail *tail, const struct kstream_record *record)
 {
-    const struct kstream_record *record = kstream_batch_record(batch, index);
-    char sequence[KSTREAM_SEQUENCE_BYTES] = "";
-    if (!tail->format || ctl_format_has(tail->format, 's'))
-        kstream_batch_sequence_number(batch, index, sequence);
-    enum kstream_status st = KSTREAM_OK;
-    if (tail->format) {
-        struct ctl_format_fields fields = {
-            .data = ks_view_of(record->data, record->data_bytes),
-            .key = ks_view_of(record->key, record->key_bytes),
-            .arrival_unix_ms = record->arrival_unix_ms,
-            .sequence_number = sequence,
-            .shard_id = kstream_batch_shard_id(batch),
-        };
-        ctl_format_print(tail->format, &fields, stdout);
-    } else {
-        json_t *object = record_to_json(tail, batch, record, sequence);
-        struct ks_error inner = KS_ERROR_INIT;
-        st = object ? ctl_fail_from(err, ctl_items_print(&tail->items, object, &inner), &inner)
-                    : fail_memory(err);
-        json_decref(object);
-    }
-    return st || !ferror(stdout) ? st : fail_output(err);
+    struct ks_view key = ks_view_of(record->key, record->key_bytes);
+    return !tail->key || ks_view_equal(key, ks_view_of_text(tail->key));
 }
 
 static enum kstream_status print_batch(
@@ -373,7 +297,11 @@ static enum kstream_status print_batch(
             tail->lost += record->lost_records;
             continue;
         }
-        enum kstream_status st = print_record(tail, batch, i, err);
+        if (!is_wanted(tail, record))
+            continue;
+        enum kstream_status st = ctl_record_print(&tail->printer, batch, i, err);
+        if (!st && ferror(stdout))
+            st = fail_output(err);
         if (st)
             return st;
         tail->printed++;
@@ -450,7 +378,6 @@ static enum kstream_status tail_loop(struct tail *tail, struct kstream_error *er
 enum kstream_status ctl_run_tail(struct ctl *ctl, struct kstream_error *err)
 {
     KS_CLEANUP(tail_fini) struct tail tail = {.ctl = ctl};
-    ctl_items_init(&tail.items, &ctl->output, stdout);
     enum kstream_status st = take_options(&tail, err);
     if (!st)
         st = ctl_connect(ctl, err);
@@ -464,5 +391,8 @@ enum kstream_status ctl_run_tail(struct ctl *ctl, struct kstream_error *err)
     if (!st && tail.lost > 0)
         st = ctl_fail(err, KSTREAM_PARTIAL, "%llu records are damaged in the broker's storage",
             (unsigned long long)tail.lost);
+    if (!st && tail.printer.not_decoded > 0)
+        st = ctl_fail(err, KSTREAM_PARTIAL, "%llu records are no gzip, and are shown as they are",
+            (unsigned long long)tail.printer.not_decoded);
     return st;
 }

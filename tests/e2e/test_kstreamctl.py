@@ -1,5 +1,5 @@
 """kstreamctl against the real broker: every verb in every output, exit codes, put and tail through SIGKILL, terminals."""
-import base64, collections, json, os, pty, re, threading
+import base64, collections, gzip, json, os, pty, re, threading
 from ctl_test import *
 
 
@@ -276,6 +276,44 @@ def test_tail_reads_from_any_place(scratch):
     broker.stop()
 
 
+def test_tail_shows_records_of_a_key_and_decodes_them(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "clicks", "--shards", "3")
+    packed = gzip.compress(b'{"n": 1}')
+    for key, data in (("a", b"plain"), ("b", packed), ("a", b'{"n": 2}'), ("c", b"\xff\x00")):
+        path = os.path.join(scratch, "record")
+        with open(path, "wb") as file:
+            file.write(data)
+        ctl("put-record", "clicks", "--key", key, "--data", "fileb://" + path)
+
+    def tail(*words):
+        lines = ctl("tail", "clicks", "--no-follow", *words).splitlines()
+        return [{name: value for name, value in json.loads(line).items() if name in ("data", "data_base64", "decoded")}
+                for line in lines]
+    encoded = [base64.b64encode(data).decode() for data in (b"plain", b'{"n": 2}')]
+    assert tail("--key", "a") == [{"data": "plain"}, {"data": '{"n": 2}'}]
+    assert tail("--key", "a", "-n", "1", "-o", "ndjson") == [{"data": "plain"}]
+    assert tail("--key", "a", "--decode", "base64") == [{"data_base64": text} for text in encoded]
+    assert tail("--key", "a", "--decode", "json") == [{"data": "plain"}, {"data": {"n": 2}}]
+    assert tail("--key", "b") == [{"data": '{"n": 1}', "decoded": "gzip"}]
+    assert tail("--key", "b", "--decode", "raw") == [{"data_base64": base64.b64encode(packed).decode()}]
+    assert tail("--key", "b", "--decode", "json") == [{"data": {"n": 1}, "decoded": "gzip"}]
+    assert tail("--key", "b", "--decode", "json", "--query", "{data: data.n}") == [{"data": 1}]
+    assert tail("--key", "c") == [{"data_base64": "/wA="}]
+    assert tail("--key", "none") == []
+    # Bytes that go on are what they are, unless something else is asked for.
+    assert ctl.run("tail", "clicks", "--no-follow", "-k", "b", "-o", "text")[1] == packed + b"\n"
+    assert ctl("tail", "clicks", "--no-follow", "-k", "b", "-o", "text", "--decode", "auto") == '{"n": 1}\n'
+    assert ctl("tail", "clicks", "--no-follow", "-k", "c", "--format", "%d", "--decode", "base64") == "/wA="
+    code, out, err = ctl.run("tail", "clicks", "--no-follow", "-k", "a", "--decode", "gzip", "--format", "%d;")
+    assert code == 9 and out == b'plain;{"n": 2};' and "2 records are no gzip" in err, (code, out, err)
+    assert ctl("tail", "clicks", "--no-follow", "-k", "b", "--decode", "gzip", "--format", "%d") == '{"n": 1}'
+    csv = ctl("tail", "clicks", "--no-follow", "-k", "c", "-o", "csv", "--columns", "partition_key,data,data_base64")
+    assert csv == "partition_key,data,data_base64\nc,,/wA=\n", csv
+    ctl.fails(2, "'--sort-by'", "tail", "clicks", "--no-follow", "-o", "csv", "--sort-by", "data")
+    broker.stop()
+
+
 def test_tail_follows_until_it_is_stopped_or_nobody_reads(scratch):
     broker, ctl = begin(scratch)
     ctl("create-stream", "clicks", "--shards", "3")
@@ -405,6 +443,7 @@ run_tests(test_the_users_own_lines_work_word_for_word,
           test_records_page_and_iterators_start_where_they_say,
           test_put_and_tail_go_on_after_sigkill_of_the_broker,
           test_put_gives_up_after_its_time, test_tail_reads_from_any_place,
+          test_tail_shows_records_of_a_key_and_decodes_them,
           test_tail_follows_until_it_is_stopped_or_nobody_reads, test_results_that_cannot_be_written_are_errors,
           test_a_bar_stays_on_its_line_and_needs_a_terminal_that_can,
           test_put_accounts_for_the_lines_before_a_read_error, test_tail_shows_a_terminal_nothing_that_could_upset_it,
