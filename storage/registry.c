@@ -234,21 +234,25 @@ struct ks_stream *ks_registry_remove(
     return stream;
 }
 
+static struct ks_turn *turn_of(struct ks_list *node)
+{
+    return KS_CONTAINER_OF(node, struct ks_turn, link);
+}
+
 struct ks_stream *ks_registry_publish(struct ks_registry *registry, struct ks_stream *stream)
 {
     struct ks_registry_entry *entry = ks_u64_map_get(&registry->by_number, stream->number);
     KS_ASSERT(entry);
     struct ks_stream *old = entry->stream;
+    bool is_settled = stream->status == KS_STREAM_ACTIVE || stream->purge_unix_ms > 0;
     entry->stream = ks_stream_ref(stream);
+    /* Who sees that, or is answered, may ask for the next change before the turn is given on. */
+    if (is_settled && !ks_list_is_empty(&entry->turns))
+        turn_of(entry->turns.next)->is_announced = false;
     return old;
 }
 
 /* ---- turns ---- */
-
-static struct ks_turn *turn_of(struct ks_list *node)
-{
-    return KS_CONTAINER_OF(node, struct ks_turn, link);
-}
 
 /* mu held. */
 static enum ks_status turn_refuse(const struct ks_registry_entry *entry, const struct ks_turn *turn)

@@ -30,7 +30,8 @@ enum ks_turn_wants {
 struct ks_turn {
     struct ks_list link;
     uint64_t stream_number;
-    /* Users see it as UPDATING or DELETING: beside one of these another is refused, not queued. */
+    /* Users see it as UPDATING or DELETING: beside one of these another is refused, not queued. No
+     * more from its last snapshot on. */
     bool is_announced;
     enum ks_turn_wants wants; /* announced ones: of the stream's status */
     /* Without locks, on the thread that takes the turn or that gives it on. stream: referenced for

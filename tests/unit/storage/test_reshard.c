@@ -1,4 +1,5 @@
 /* Splits and merges on the simulated disk, and the removal of closed shards. */
+#include "storage/registry_priv.h"
 #include "tests/unit/ks_check.h"
 #include "tests/unit/storage/store_world.h"
 
@@ -407,6 +408,44 @@ START_TEST(changes_of_a_stream_take_turns)
 }
 END_TEST
 
+static struct ks_stream *turn_began_with;
+
+static void turn_begins(struct ks_turn *turn, struct ks_stream *stream)
+{
+    (void)turn;
+    turn_began_with = stream;
+}
+
+/* A client that has just seen the stream ACTIVE is not told that it is UPDATING. */
+START_TEST(the_next_change_may_come_as_soon_as_the_last_one_shows)
+{
+    setup(1);
+    struct ks_registry *registry = world.engine->registry;
+    struct ks_stream *before = world_stream(&world, "orders");
+    struct ks_turn first = {
+        .stream_number = before->number, .is_announced = true, .start = turn_begins};
+    struct ks_turn second = first;
+    ck_assert_int_eq(ks_registry_take_turn(registry, &first), KS_OK);
+    ck_assert_ptr_eq(turn_began_with, before);
+    ck_assert_int_eq(ks_registry_take_turn(registry, &second), KS_IN_USE);
+    struct ks_stream *after = ks_stream_copy(before, 0);
+    {
+        KS_LOCK_SCOPE(&registry->mu);
+        ck_assert_ptr_eq(ks_registry_publish(registry, after), before);
+    }
+    ck_assert_int_eq(ks_registry_take_turn(registry, &second), KS_OK);
+    ck_assert_ptr_eq(turn_began_with, before);
+    ks_registry_give_turn_on(registry, &first);
+    ck_assert_ptr_eq(turn_began_with, after);
+    ks_registry_give_turn_on(registry, &second);
+    for (int i = 0; i < 3; i++) /* the snapshot's, the turn's, the table's */
+        ks_stream_unref(before);
+    for (int i = 0; i < 2; i++)
+        ks_stream_unref(after);
+    world_fini(&world);
+}
+END_TEST
+
 KS_SUITE("storage/reshard")
 {
     KS_TEST(a_split_gives_two_children_and_closes_the_parent);
@@ -421,4 +460,5 @@ KS_SUITE("storage/reshard")
     KS_TEST(a_closed_shard_is_removed_for_good);
     KS_TEST(a_removal_cut_short_anywhere_is_whole_or_nothing);
     KS_TEST(changes_of_a_stream_take_turns);
+    KS_TEST(the_next_change_may_come_as_soon_as_the_last_one_shows);
 }
