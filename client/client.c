@@ -56,6 +56,7 @@ enum ks_status client_conn_of(
         .addresses = &client->addresses,
         .watch = &client->watch,
         .connect_timeout_ms = client->connect_timeout_ms,
+        .log_requests = client->log_requests,
         .log = client->log,
         .log_arg = client->log_arg};
     return client_conn_init(conn, &options, err);
@@ -344,6 +345,7 @@ static enum ks_status client_open(const struct kstream_config *config, uint32_t 
     fresh->addresses = addresses;
     fresh->connect_timeout_ms = config->connect_timeout_ms;
     fresh->request_timeout_ms = config->request_timeout_ms;
+    fresh->log_requests = config->log_requests;
     fresh->log = config->log;
     fresh->log_arg = config->log_arg;
     fresh->references = 1;

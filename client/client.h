@@ -33,6 +33,7 @@ struct kstream_client {
     struct client_addresses addresses;
     uint32_t connect_timeout_ms;
     uint32_t request_timeout_ms;
+    bool log_requests;
     kstream_log_fn log;
     void *log_arg;
     uint32_t references; /* its own and one of each worker */

@@ -131,6 +131,15 @@ static enum ks_status config_set_ms(
     return KS_OK;
 }
 
+static enum ks_status config_set_bool(
+    const char *key, const char *value, bool *to, struct ks_error *err)
+{
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+        return ks_fail(err, KS_INVALID, 0, "value '%.40s' of '%s' is not yes or no", value, key);
+    *to = strcmp(value, "yes") == 0;
+    return KS_OK;
+}
+
 static enum ks_status config_set(
     struct kstream_config *config, const char *key, const char *value, struct ks_error *err)
 {
@@ -140,8 +149,12 @@ static enum ks_status config_set(
         return config_set_ms(key, value, &config->connect_timeout_ms, err);
     if (strcmp(key, "request_timeout_ms") == 0)
         return config_set_ms(key, value, &config->request_timeout_ms, err);
+    if (strcmp(key, "log_requests") == 0)
+        return config_set_bool(key, value, &config->log_requests, err);
     return ks_fail(err, KS_INVALID, 0,
-        "unknown key '%.40s'; known are endpoint, connect_timeout_ms, request_timeout_ms", key);
+        "unknown key '%.40s'; known are endpoint, connect_timeout_ms, request_timeout_ms, "
+        "log_requests",
+        key);
 }
 
 enum kstream_status kstream_config_set(

@@ -24,6 +24,7 @@ struct kstream_config {
     struct client_endpoint endpoint;
     uint32_t connect_timeout_ms;
     uint32_t request_timeout_ms;
+    bool log_requests;
     kstream_log_fn log;
     void *log_arg;
 };

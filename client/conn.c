@@ -324,6 +324,8 @@ void client_conn_link(struct client_conn *conn, struct client_call *call, enum k
     call->op = op;
     call->request_id = conn->next_request_id++;
     call->end_position = conn->written_position + conn->backlog_bytes;
+    if (conn->options.log_requests)
+        call->linked_ns = client_now_ns();
     struct client_call **slot = conn_slot(conn, call->request_id);
     call->next = *slot;
     *slot = call;

@@ -26,6 +26,7 @@ struct client_call {
     uint64_t request_id;
     uint64_t answer_by_ns; /* later than that the connection counts as lost */
     uint64_t end_position; /* of its frame, in the bytes of the connection */
+    uint64_t linked_ns;    /* when it was linked; only set to log requests */
     enum ks_op op;
     /*
      * Runs once, from client_conn_process or client_conn_close, with the call unlinked. status
@@ -49,6 +50,7 @@ struct client_conn_options {
     const struct client_addresses *addresses; /* copied */
     struct client_watch *watch;               /* NULL: none */
     uint32_t connect_timeout_ms;              /* for each address */
+    bool log_requests;                        /* each answer is told to log */
     kstream_log_fn log;                       /* NULL: none */
     void *log_arg;
 };

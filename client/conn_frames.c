@@ -2,6 +2,7 @@
 #include "client/conn_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -140,6 +141,19 @@ void client_conn_write(struct client_conn *conn)
 
 /* ---- in ---- */
 
+static void conn_log_answer(const struct client_conn *conn, const struct client_call *call,
+    const struct ks_response_view *response, size_t frame_bytes)
+{
+    const struct ks_operation *operation = ks_operation_by_number((uint32_t)call->op);
+    char text[160];
+    KS_IGNORE(snprintf(text, sizeof text, "request.answered op=%s request=%llu us=%llu bytes=%zu%s",
+                  operation ? operation->name : "?", (unsigned long long)call->request_id,
+                  (unsigned long long)(client_now_ns() - call->linked_ns) / 1000, frame_bytes,
+                  response->op == KS_OP_ERROR ? " error=1" : ""),
+        "a long line is cut");
+    conn->options.log(KSTREAM_LOG_DEBUG, text, conn->options.log_arg);
+}
+
 /* Takes the frame (with its length bytes). False: the connection has ended. */
 static bool conn_take_frame(struct client_conn *conn, uint8_t *frame, size_t frame_bytes)
 {
@@ -171,6 +185,8 @@ static bool conn_take_frame(struct client_conn *conn, uint8_t *frame, size_t fra
     }
     conn->trouble_since_ns = 0;
     conn->backoff_ms = 0;
+    if (conn->options.log_requests && conn->options.log)
+        conn_log_answer(conn, call, &response, frame_bytes);
     call->on_done(call, KS_OK, frame, &response, NULL);
     return conn->state == CLIENT_CONN_OPEN && conn->opened_count == round;
 }

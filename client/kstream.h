@@ -223,6 +223,7 @@ KSTREAM_API void kstream_config_free(struct kstream_config *config); /* NULL is 
  *                       "127.0.0.1:7420". HOST alone means port 7420.
  *   connect_timeout_ms  limit for one attempt to connect, to each address; default 5000
  *   request_timeout_ms  limit for a call whose options name none; default 30000
+ *   log_requests        "yes": each answer is told to the log, with KSTREAM_LOG_DEBUG; default "no"
  * Errors: KSTREAM_INVALID an unknown key or a bad value; the text says which are known.
  *
  * Example:
@@ -234,7 +235,7 @@ KSTREAM_API void kstream_config_free(struct kstream_config *config); /* NULL is 
 KSTREAM_API enum kstream_status kstream_config_set(struct kstream_config *config, const char *key,
     const char *value, struct kstream_error *err) KSTREAM_MUST_USE;
 
-enum kstream_log_level { KSTREAM_LOG_ERROR = 0, KSTREAM_LOG_INFO = 1 };
+enum kstream_log_level { KSTREAM_LOG_ERROR = 0, KSTREAM_LOG_INFO = 1, KSTREAM_LOG_DEBUG = 2 };
 /* One event, without a line feed: "producer.refused shard=3 reason=...". */
 typedef void (*kstream_log_fn)(enum kstream_log_level level, const char *text, void *arg);
 

@@ -37,6 +37,42 @@ enum kstream_status ctl_number(const struct ctl *ctl, enum ctl_option_id option,
         err, ctl_args_number(&ctl->args, option, range, out_number, &inner), &inner);
 }
 
+/* ---- the connection ---- */
+
+/* -v and --debug: what the library tells. */
+static void on_log(enum kstream_log_level level, const char *text, void *arg)
+{
+    (void)level;
+    (void)arg;
+    fprintf(stderr, "kstreamctl: %s\n", text);
+}
+
+/* --debug: what each option is that the command line does not say. */
+static void tell_origins(const struct ctl *ctl)
+{
+    fprintf(stderr, "kstreamctl: endpoint=%s\n", ctl->endpoint);
+    for (int i = 0; i < CTL_OPTION_COUNT; i++)
+        if (ctl->args.values[i] && ctl->args.origins[i])
+            fprintf(stderr, "kstreamctl: option %s=%s from=%s\n",
+                ctl_option_name((enum ctl_option_id)i), ctl->args.values[i], ctl->args.origins[i]);
+}
+
+static enum kstream_status configure(
+    const struct ctl *ctl, struct kstream_config *config, struct kstream_error *err)
+{
+    enum kstream_status st = kstream_config_set(config, "endpoint", ctl->endpoint, err);
+    if (!st && ctl->timeout_ms) {
+        char text[16];
+        snprintf(text, sizeof text, "%u", ctl->timeout_ms);
+        st = kstream_config_set(config, "request_timeout_ms", text, err);
+    }
+    if (!st && (ctl_has(ctl, CTL_VERBOSE) || ctl_has(ctl, CTL_DEBUG))) {
+        kstream_config_set_log(config, on_log, NULL);
+        st = kstream_config_set(config, "log_requests", "yes", err);
+    }
+    return st;
+}
+
 enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err)
 {
     if (ctl->client)
@@ -44,12 +80,9 @@ enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err)
     struct kstream_config *config = kstream_config_new();
     if (!config)
         return ctl_fail(err, KSTREAM_NO_MEMORY, "out of memory");
-    enum kstream_status st = kstream_config_set(config, "endpoint", ctl->endpoint, err);
-    if (!st && ctl->timeout_ms) {
-        char text[16];
-        snprintf(text, sizeof text, "%u", ctl->timeout_ms);
-        st = kstream_config_set(config, "request_timeout_ms", text, err);
-    }
+    if (ctl_has(ctl, CTL_DEBUG))
+        tell_origins(ctl);
+    enum kstream_status st = configure(ctl, config, err);
     if (st) {
         /* An address that cannot be one is the user's mistake, wherever it is noticed. */
         err->status = KSTREAM_USAGE;

@@ -83,6 +83,20 @@ def test_quiet_leaves_results_and_errors(scratch):
     broker.stop()
 
 
+def test_verbose_and_debug_say_what_was_asked_and_how_long_it_took(scratch):
+    broker, ctl = begin(scratch)
+    code, out, err = ctl.run("list-streams", "-v")
+    assert code == 0 and json.loads(out)["StreamNames"] == [], err
+    assert re.findall(r"request.answered op=(\w+) request=\d+ us=\d+ bytes=\d+\n", err) == ["Ping", "ListStreams"], err
+    code, out, err = ctl.run("describe-stream", "nope", "-v")
+    assert code == 4 and re.search(r"op=DescribeStream request=2 us=\d+ bytes=\d+ error=1\n", err), err
+    code, out, err = ctl.run("list-streams", "--debug")
+    assert code == 0 and "endpoint=%s\n" % broker.addresses["native"] in err, err
+    assert "option endpoint=%s from=KSTREAM_ENDPOINT\n" % broker.addresses["native"] in err, err
+    assert ctl("list-streams", "-o", "none") == ""
+    broker.stop()
+
+
 def everything(ctl):
     """All that there is: streams, their shards, and records."""
     streams = ctl.json("list-streams")["StreamNames"]
@@ -168,5 +182,6 @@ def test_a_stream_may_be_named_by_its_arn(scratch):
 
 run_tests(test_a_flag_wins_over_the_environment_and_that_over_the_profile,
           test_colours_are_for_terminals_or_for_who_wants_them, test_quiet_leaves_results_and_errors,
+          test_verbose_and_debug_say_what_was_asked_and_how_long_it_took,
           test_every_command_that_changes_something_can_be_tried,
           test_waiting_ends_when_it_is_done_or_when_its_time_is_over, test_a_stream_may_be_named_by_its_arn)

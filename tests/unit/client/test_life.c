@@ -147,6 +147,37 @@ START_TEST(what_the_library_does_by_itself_is_logged)
 }
 END_TEST
 
+static void log_debug(enum kstream_log_level level, const char *text, void *arg)
+{
+    if (level == KSTREAM_LOG_DEBUG)
+        log_line(KSTREAM_LOG_INFO, text, arg);
+}
+
+START_TEST(every_answer_is_logged_if_that_is_wanted)
+{
+    static const char *const wanted[] = {"yes", "no"};
+    for (size_t i = 0; i < KS_COUNT_OF(wanted); i++) {
+        struct fake_broker *broker = fake_broker_start(1);
+        struct log log = {.lines = 0};
+        struct kstream_error err = KSTREAM_ERROR_INIT;
+        struct kstream_config *config = kstream_config_new();
+        struct kstream_client *client = NULL;
+        ck_assert_int_eq(
+            kstream_config_set(config, "log_requests", "maybe", &err), KSTREAM_INVALID);
+        ck_assert_int_eq(kstream_config_set(config, "log_requests", wanted[i], &err), KSTREAM_OK);
+        ck_assert_int_eq(
+            kstream_config_set(config, "endpoint", fake_broker_endpoint(broker), &err), KSTREAM_OK);
+        kstream_config_set_log(config, log_debug, &log);
+        ck_assert_int_eq(kstream_connect(config, 5000, &client, &err), KSTREAM_OK);
+        ck_assert_int_eq(log.lines, i == 0);
+        ck_assert_int_eq(
+            strstr(log.text, "request.answered op=Ping request=1 us=") != NULL, i == 0);
+        kstream_close(client);
+        fake_broker_stop(broker);
+    }
+}
+END_TEST
+
 static atomic_long blocks; /* the fake broker has a thread of its own */
 
 static void *count_allocate(size_t bytes)
@@ -193,5 +224,6 @@ KS_SUITE("client/life")
     KS_TEST(a_batch_outlives_its_reader);
     KS_TEST(a_child_frees_what_its_parent_opened_and_disturbs_nothing);
     KS_TEST(what_the_library_does_by_itself_is_logged);
+    KS_TEST(every_answer_is_logged_if_that_is_wanted);
     KS_TEST(a_programs_own_allocator_gets_everything_and_everything_back);
 }
