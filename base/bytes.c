@@ -50,6 +50,10 @@ bool ks_view_is_utf8(struct ks_view text)
             position += 8;
             continue;
         }
+        /* The last bytes as part of a word: keys have a dozen. */
+        if (text.bytes - position < 8 && text.bytes >= 8 &&
+            is_ascii_word(text.data + text.bytes - 8))
+            return true;
         size_t length = utf8_character_bytes(text.data + position, text.bytes - position);
         if (length == 0)
             return false;

@@ -7,6 +7,7 @@
 #include "proto/wire.h"
 
 #define RECORDS_FIRST 64u /* room made at first, doubled when it is used up */
+#define RECORD_BYTES 12u  /* the shortest there is: tags, lengths, checksum, one letter of a key */
 
 struct kstream_batch {
     uint8_t *frame; /* everything below points into it */
@@ -44,17 +45,23 @@ struct walk {
     uint64_t next_ordinal; /* 0: not known yet */
 };
 
+static bool batch_reserve(struct kstream_batch *batch, size_t capacity)
+{
+    struct kstream_record *records = ks_realloc(batch->records, capacity * sizeof *batch->records);
+    if (!records)
+        return false;
+    batch->records = records;
+    batch->capacity = capacity;
+    return true;
+}
+
 static enum ks_status batch_append(
     struct kstream_batch *batch, const struct kstream_record *record, struct ks_error *err)
 {
     if (batch->count == batch->capacity) {
         size_t capacity = batch->capacity ? batch->capacity * 2 : RECORDS_FIRST;
-        struct kstream_record *records =
-            ks_realloc(batch->records, capacity * sizeof *batch->records);
-        if (!records)
+        if (!batch_reserve(batch, capacity))
             return ks_fail(err, KS_NO_MEMORY, 0, "no memory for %zu records", capacity);
-        batch->records = records;
-        batch->capacity = capacity;
     }
     batch->records[batch->count++] = *record;
     return KS_OK;
@@ -341,6 +348,10 @@ static enum ks_status batch_read(
     batch->created_unix_s = fields.created_unix_s;
     ks_shard_id_to_text(batch->shard_index, batch->shard_id);
     struct walk walk = {.batch = batch, .skip = fields.skip_records, .take = fields.take_records};
+    /* As many as are announced, if so many can lie in these bytes. */
+    size_t announced = (size_t)ks_min_u64(fields.take_records, fields.segment.bytes / RECORD_BYTES);
+    if (announced > 0 && !batch_reserve(batch, announced))
+        return ks_fail(err, KS_NO_MEMORY, 0, "no memory for %zu records", announced);
     return walk_segment(&walk, fields.segment, err);
 }
 

@@ -236,10 +236,30 @@ bool ks_put_record_is_valid(const struct ks_put_record *record)
            member_is_valid(record->sequence_number_for_ordering, KS_PATTERN_SEQUENCE_NUMBER, 129);
 }
 
-/* Fields before the records' bytes, records tag and length included. */
-static size_t part_encode_fields(const struct ks_put_part *part, uint8_t *to)
+/* Bytes before the records' own, their tag and length included, but for the tag and length of the
+ * part itself. Every tag here is one byte. */
+static size_t part_fields_bytes(const struct ks_put_part *part)
 {
-    uint8_t *at = ks_wire_put_varint(to, PART_SHARD, part->shard_index);
+    size_t bytes = 1 + ks_varint_bytes(part->shard_index) + 1 +
+                   ks_varint_bytes(part->record_count) + 1 + ks_varint_bytes(part->records.bytes);
+    if (part->producer_id != 0)
+        bytes += 9 + 9 + (part->is_first ? 2u : 0u);
+    return bytes;
+}
+
+static size_t part_head_bytes(const struct ks_put_part *part)
+{
+    size_t fields_bytes = part_fields_bytes(part);
+    return 1 + ks_varint_bytes(fields_bytes + part->records.bytes) + fields_bytes;
+}
+
+size_t ks_put_part_encode_head(
+    const struct ks_put_part *part, uint8_t to[KS_PUT_PART_HEAD_BYTES_MAX])
+{
+    size_t fields_bytes = part_fields_bytes(part);
+    uint8_t *at = ks_wire_put_length(to, REQUEST_PARTS, fields_bytes + part->records.bytes);
+    uint8_t *fields = at;
+    at = ks_wire_put_varint(at, PART_SHARD, part->shard_index);
     if (part->producer_id != 0) {
         at = ks_wire_put_fixed64(at, PART_PRODUCER_ID, part->producer_id);
         at = ks_wire_put_fixed64(at, PART_PRODUCER_SEQUENCE, part->producer_sequence);
@@ -248,18 +268,8 @@ static size_t part_encode_fields(const struct ks_put_part *part, uint8_t *to)
     }
     at = ks_wire_put_varint(at, PART_COUNT, part->record_count);
     at = ks_wire_put_length(at, PART_RECORDS, part->records.bytes);
+    KS_ASSERT((size_t)(at - fields) == fields_bytes);
     return (size_t)(at - to);
-}
-
-size_t ks_put_part_encode_head(
-    const struct ks_put_part *part, uint8_t to[KS_PUT_PART_HEAD_BYTES_MAX])
-{
-    uint8_t fields[KS_PUT_PART_HEAD_BYTES_MAX];
-    size_t fields_bytes = part_encode_fields(part, fields);
-    uint8_t *at = ks_wire_put_length(to, REQUEST_PARTS, fields_bytes + part->records.bytes);
-    KS_ASSERT((size_t)(at - to) + fields_bytes <= KS_PUT_PART_HEAD_BYTES_MAX);
-    memcpy(at, fields, fields_bytes);
-    return (size_t)(at - to) + fields_bytes;
 }
 
 size_t ks_put_routed_encode_head(const struct ks_put_routed *put, uint8_t to[KS_PUT_HEAD_BYTES_MAX])
@@ -272,9 +282,7 @@ size_t ks_put_routed_encode_head(const struct ks_put_routed *put, uint8_t to[KS_
     size_t fields_bytes = (size_t)(at - fields);
     size_t message_bytes = fields_bytes;
     for (uint32_t i = 0; i < put->part_count; i++) {
-        uint8_t head[KS_PUT_PART_HEAD_BYTES_MAX];
-        message_bytes +=
-            ks_put_part_encode_head(&put->parts[i], head) + put->parts[i].records.bytes;
+        message_bytes += part_head_bytes(&put->parts[i]) + put->parts[i].records.bytes;
         if (message_bytes > KS_FRAME_BYTES_MAX - KS_FRAME_PREFIX_BYTES_MAX)
             return 0;
     }

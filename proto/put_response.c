@@ -137,8 +137,41 @@ static bool error_decode(struct ks_view message, struct ks_put_result *result)
     return ks_cursor_left(&c) == 0;
 }
 
+/* A number with that field number, whose tag is one byte. */
+static bool take_number(struct ks_cursor *c, uint32_t number, uint64_t *out)
+{
+    uint8_t tag = 0;
+    return ks_cursor_u8(c, &tag) && tag == number << 3 && ks_cursor_varint(c, out);
+}
+
+/* A stored part as result_encode writes it, without looking for anything else. False: something
+ * else is there, and nothing has been decided. */
+static bool result_decode_stored(struct ks_view message, struct ks_put_result *result)
+{
+    struct ks_cursor c = ks_cursor_over(message.data, message.bytes);
+    uint64_t shard = 0;
+    uint64_t count = 0;
+    uint64_t duplicate = 0;
+    *result = (struct ks_put_result){.status = KS_OK};
+    if (!take_number(&c, RESULT_SHARD, &shard) ||
+        !take_number(&c, RESULT_FIRST_SEQUENCE, &result->first_sequence) ||
+        !take_number(&c, RESULT_COUNT, &count) ||
+        !take_number(&c, RESULT_ARRIVAL, &result->arrival_unix_ms) ||
+        !take_number(&c, RESULT_CREATED, &result->created_unix_s))
+        return false;
+    if (ks_cursor_left(&c) > 0 && !take_number(&c, RESULT_IS_DUPLICATE, &duplicate))
+        return false;
+    result->shard_index = (uint32_t)shard;
+    result->record_count = (uint32_t)count;
+    result->is_duplicate = duplicate != 0;
+    return ks_cursor_left(&c) == 0 && shard <= KS_SHARD_INDEX_MAX && count <= UINT32_MAX &&
+           result->first_sequence > 0;
+}
+
 static bool result_decode(struct ks_view message, struct ks_put_result *result)
 {
+    if (result_decode_stored(message, result))
+        return true;
     *result = (struct ks_put_result){.status = KS_OK};
     struct ks_cursor c = ks_cursor_over(message.data, message.bytes);
     struct ks_wire_field f;

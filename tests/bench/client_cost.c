@@ -27,7 +27,7 @@ static void on_ack(const struct kstream_ack *ack, void *arg)
     run->acknowledged += ack->status == KSTREAM_OK;
 }
 
-static void produce(struct run *run)
+__attribute__((noinline)) static void measured_produce(struct run *run)
 {
     struct kstream_error err = KSTREAM_ERROR_INIT;
     struct kstream_producer *producer = NULL;
@@ -51,7 +51,7 @@ static void produce(struct run *run)
     free(data);
 }
 
-static void consume(struct run *run)
+__attribute__((noinline)) static void measured_consume(struct run *run)
 {
     struct kstream_error err = KSTREAM_ERROR_INIT;
     struct kstream_reader *reader = NULL;
@@ -95,9 +95,9 @@ int main(int argc, char **argv)
     struct rusage after;
     getrusage(RUSAGE_SELF, &before);
     if (strcmp(argv[1], "produce") == 0)
-        produce(&run);
+        measured_produce(&run);
     else
-        consume(&run);
+        measured_consume(&run);
     getrusage(RUSAGE_SELF, &after);
     struct timeval user;
     struct timeval system;
