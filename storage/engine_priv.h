@@ -167,9 +167,6 @@ void ks_registry_each_kept(struct ks_registry *registry,
  */
 enum ks_status ks_registry_purge(struct ks_engine *engine, uint64_t number, uint64_t now_unix_ms,
     uint64_t *out_look_unix_ms, struct ks_error *err) KS_MUST_USE;
-/* Calls each for every stream that is DELETING and restorable. mu is held meanwhile. */
-void ks_registry_each_kept(struct ks_registry *registry,
-    void (*each)(void *arg, uint64_t number, uint64_t purge_unix_ms), void *arg);
 /* Tombstones whose LSN is below oldest_lsn can go: submits a change if there are any. */
 void ks_registry_trim_tombstones(struct ks_registry *registry, uint64_t oldest_lsn);
 

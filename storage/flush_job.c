@@ -11,7 +11,6 @@
 #define SYNC_HELPERS_MAX 16u
 #define SYNC_FILES_PER_HELPER 4u
 #define PRODUCERS_BYTES_MAX (1u << 20)
-#define FOOTER_BYTES_PER_BATCH 10u
 
 /* ---- choosing ---- */
 

@@ -12,7 +12,6 @@
 #define KS_PRODUCERS_MAX 128 /* a shard; about 40 KiB when full */
 #define KS_PRODUCER_BATCHES                                                                        \
     10 /* remembered in memory: at most 5 in flight, and 5 durable ones behind them */
-#define KS_PRODUCER_IN_FLIGHT_MAX 5 /* a conforming client's unanswered batches per shard */
 
 struct ks_producer_batch {
     uint64_t sequence;       /* the producer's */

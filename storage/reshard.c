@@ -98,12 +98,6 @@ struct ks_step *ks_reshards_step(struct ks_reshards *reshards)
     return &reshards->step;
 }
 
-bool ks_reshards_are_idle(struct ks_reshards *reshards)
-{
-    KS_LOCK_SCOPE(&reshards->mu);
-    return ks_list_is_empty(&reshards->works);
-}
-
 /* ---- beginning ---- */
 
 static void reshard_start(struct ks_turn *turn, struct ks_stream *stream)

@@ -29,8 +29,6 @@ void ks_reshards_end(struct ks_reshards *reshards);
 /* After the catalog has ended. */
 void ks_reshards_destroy(struct ks_reshards *reshards);
 struct ks_step *ks_reshards_step(struct ks_reshards *reshards);
-/* True when none is under way. */
-bool ks_reshards_are_idle(struct ks_reshards *reshards);
 
 /*
  * At the start, for a stream that the catalog says is UPDATING: its shards that are planned, in the

@@ -340,12 +340,6 @@ bool ks_segment_recall(
     return is_found;
 }
 
-uint64_t ks_segment_batch_bytes_max(uint64_t segment_bytes)
-{
-    uint64_t around = KS_SEGMENT_HEADER_BYTES + ks_footer_bytes_bound(1, 1);
-    return segment_bytes > around ? segment_bytes - around : 0;
-}
-
 /* ---- lists ---- */
 
 struct ks_segment *ks_segment_list_find(const struct ks_segment_list *list, uint64_t sequence)

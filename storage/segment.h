@@ -102,9 +102,6 @@ void ks_segment_unpin_map(struct ks_segment *segment);
 void ks_segment_hint(struct ks_segment *segment, const struct ks_index_entry *entry);
 bool ks_segment_recall(
     struct ks_segment *segment, uint64_t sequence, struct ks_index_entry *out_entry);
-/* The largest batch that a fresh segment of segment_bytes holds, footer included: appends refuse
- * larger ones. */
-uint64_t ks_segment_batch_bytes_max(uint64_t segment_bytes);
 
 /* Segments of one log, oldest first, in an array for binary search. */
 struct ks_segment_list {
