@@ -4,84 +4,11 @@
 #include "storage/journal_priv.h"
 
 #define FILE_BYTES_MIN (64u << 10)
-#define OWED_CAPACITY_MIN 64u
 #define OLDEST_LOGS_MAX 256u
 
 static struct ks_journal_file *file_of(struct ks_list *node)
 {
     return KS_CONTAINER_OF(node, struct ks_journal_file, link);
-}
-
-/* ---- what a file owes ---- */
-
-static uint32_t owed_slot(const struct ks_journal_owed *rows, uint32_t capacity, uint64_t log_id)
-{
-    uint32_t slot = (uint32_t)((log_id * 0x9e3779b97f4a7c15ull) >> 32) & (capacity - 1);
-    while (rows[slot].log_id != 0 && rows[slot].log_id != log_id)
-        slot = (slot + 1) & (capacity - 1);
-    return slot;
-}
-
-static bool owed_grow(struct ks_journal_file *file)
-{
-    uint32_t capacity = file->owed_capacity ? file->owed_capacity * 2 : OWED_CAPACITY_MIN;
-    struct ks_journal_owed *rows = ks_calloc(capacity, sizeof *rows);
-    if (!rows)
-        return false;
-    for (uint32_t i = 0; i < file->owed_capacity; i++) {
-        if (file->owed[i].log_id != 0)
-            rows[owed_slot(rows, capacity, file->owed[i].log_id)] = file->owed[i];
-    }
-    ks_free(file->owed);
-    file->owed = rows;
-    file->owed_capacity = capacity;
-    return true;
-}
-
-struct ks_journal_owed *ks_journal_owe(
-    struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence)
-{
-    if (file->owed_count + 1 > file->owed_capacity / 4 * 3 && !owed_grow(file) &&
-        file->owed_count + 1 >= file->owed_capacity) {
-        file->is_untracked = true; /* the batch has its sequence: from here on nothing may fail */
-        return NULL;
-    }
-    struct ks_journal_owed *row = &file->owed[owed_slot(file->owed, file->owed_capacity, log_id)];
-    bool is_new = row->log_id == 0;
-    if (is_new || row->is_covered)
-        file->uncovered++;
-    file->owed_count += is_new;
-    row->log_id = log_id;
-    row->last_sequence = ks_max_u64(row->last_sequence, last_sequence);
-    row->is_covered = false;
-    return row;
-}
-
-static void file_cover(struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence)
-{
-    if (file->owed_capacity == 0)
-        return;
-    struct ks_journal_owed *row = &file->owed[owed_slot(file->owed, file->owed_capacity, log_id)];
-    if (row->log_id == 0 || row->is_covered || row->last_sequence > last_sequence)
-        return;
-    row->is_covered = true;
-    file->uncovered--;
-}
-
-static bool file_is_needed(const struct ks_journal_file *file)
-{
-    return file->uncovered > 0 || file->is_untracked;
-}
-
-static void file_forget(struct ks_journal_file *file)
-{
-    ks_free(file->owed);
-    file->owed = NULL;
-    file->owed_capacity = 0;
-    file->owed_count = 0;
-    file->uncovered = 0;
-    file->is_untracked = false;
-    file->used_bytes = KS_JOURNAL_FILE_HEADER_BYTES;
 }
 
 void ks_journal_file_free(struct ks_journal_file *file)
@@ -92,64 +19,6 @@ void ks_journal_file_free(struct ks_journal_file *file)
     ks_file_close(file->file);
     ks_free(file->owed);
     ks_free(file);
-}
-
-/* ---- the ends of the newest block ---- */
-
-static struct ks_journal_ends *ends_begin(struct ks_journal *journal)
-{
-    struct ks_journal_ends *ends = &journal->ends[1 - journal->newest_ends];
-    ends->count = 0;
-    ends->left_out = 0;
-    ends->ordinals = 0;
-    return ends;
-}
-
-/* owed: what the block's file owes the log; tells at once whether the log has its row already.
- * NULL: it gets another one. */
-static void ends_note(struct ks_journal_ends *ends, struct ks_journal_owed *owed,
-    const struct ks_journal_entry *entry)
-{
-    ends->ordinals += ks_journal_entry_ordinals(entry);
-    struct ks_journal_end end = {.log_id = entry->log_id,
-        .last_sequence = entry->last_sequence,
-        .is_closed = entry->kind == KS_BATCH_CLOSE};
-    if (owed && owed->end_index < ends->count &&
-        ends->rows[owed->end_index].log_id == entry->log_id) {
-        ends->rows[owed->end_index] = end;
-        return;
-    }
-    if (ends->count == KS_JOURNAL_ENDS_MAX) {
-        ends->left_out++;
-        return;
-    }
-    if (owed)
-        owed->end_index = ends->count;
-    ends->rows[ends->count++] = end;
-}
-
-static void ends_finish(struct ks_journal *journal)
-{
-    journal->newest_ends = 1 - journal->newest_ends;
-}
-
-/* How many of the newest block's ends the next one says again. */
-static uint32_t ends_carried(const struct ks_journal *journal, uint32_t entry_count)
-{
-    const struct ks_journal_ends *ends = &journal->ends[journal->newest_ends];
-    uint32_t max = KS_JOURNAL_ENDS_BESIDE_DATA;
-    if (entry_count == 0)
-        max = (journal->block_bytes_max - KS_JOURNAL_BLOCK_HEADER_BYTES) / KS_JOURNAL_END_BYTES;
-    return KS_MIN(ends->count, max);
-}
-
-void ks_journal_note_newest(
-    struct ks_journal *journal, const struct ks_journal_entry *entries, uint32_t entry_count)
-{
-    struct ks_journal_ends *ends = ends_begin(journal);
-    for (uint32_t i = 0; i < entry_count; i++)
-        ends_note(ends, NULL, &entries[i]);
-    ends_finish(journal);
 }
 
 /* ---- the budget ---- */
@@ -211,7 +80,7 @@ static void journal_take_ready(struct ks_journal *journal)
 
 static void journal_add_ready(struct ks_journal *journal, struct ks_journal_file *file)
 {
-    file_forget(file);
+    ks_journal_file_forget(file);
     if (file->bytes < journal->file_bytes) {
         ks_list_push(&journal->remake, &file->link);
         journal->remake_count++;
@@ -227,7 +96,7 @@ bool ks_journal_recycle(struct ks_journal *journal)
     bool is_any = false;
     while (!ks_list_is_empty(&journal->full)) {
         struct ks_journal_file *oldest = file_of(journal->full.next);
-        if (file_is_needed(oldest))
+        if (ks_journal_file_is_needed(oldest))
             break;
         ks_list_remove(&oldest->link);
         journal_add_ready(journal, oldest);
@@ -246,7 +115,7 @@ static bool journal_rotate(struct ks_journal *journal)
 {
     struct ks_journal_file *current = journal->current;
     if (!current || journal->is_writing || journal->outstanding_bytes > 0 ||
-        !journal_next_ready(journal) || file_is_needed(current) ||
+        !journal_next_ready(journal) || ks_journal_file_is_needed(current) ||
         current->used_bytes == KS_JOURNAL_FILE_HEADER_BYTES || !ks_list_is_empty(&journal->full))
         return false;
     journal_take_ready(journal);
@@ -323,7 +192,7 @@ unsigned ks_journal_used_percent(struct ks_journal *journal)
         return 0;
     uint64_t used = journal->outstanding_bytes;
     uint64_t total = journal->current->bytes;
-    if (file_is_needed(journal->current))
+    if (ks_journal_file_is_needed(journal->current))
         used += journal->current->used_bytes;
     KS_LIST_FOR_EACH(node, &journal->full)
     {
@@ -347,9 +216,9 @@ void ks_journal_cover(struct ks_journal *journal, uint64_t log_id, uint64_t last
     {
         KS_LOCK_SCOPE(&journal->mu);
         if (journal->current)
-            file_cover(journal->current, log_id, last_sequence);
+            ks_journal_file_cover(journal->current, log_id, last_sequence);
         KS_LIST_FOR_EACH(node, &journal->full)
-        file_cover(file_of(node), log_id, last_sequence);
+        ks_journal_file_cover(file_of(node), log_id, last_sequence);
         is_recycled = may_recycle && ks_journal_recycle(journal);
     }
     if (is_recycled)
@@ -427,6 +296,16 @@ void ks_journal_advance(struct ks_journal *journal)
     journal_check(journal);
 }
 
+/* How many of the newest block's ends the next one says again. */
+static uint32_t ends_carried(const struct ks_journal *journal, uint32_t entry_count)
+{
+    const struct ks_journal_ends *ends = &journal->ends[journal->newest_ends];
+    uint32_t max = KS_JOURNAL_ENDS_BESIDE_DATA;
+    if (entry_count == 0)
+        max = (journal->block_bytes_max - KS_JOURNAL_BLOCK_HEADER_BYTES) / KS_JOURNAL_END_BYTES;
+    return KS_MIN(ends->count, max);
+}
+
 uint64_t ks_journal_next_bytes(
     const struct ks_journal *journal, uint32_t entry_count, uint64_t payload_bytes)
 {
@@ -466,11 +345,11 @@ static void journal_place(struct ks_journal *journal, const struct ks_journal_en
     journal->is_writing = true;
     if (entry_count == 0)
         return; /* the next one says the same ends again */
-    struct ks_journal_ends *ends = ends_begin(journal);
+    struct ks_journal_ends *ends = ks_journal_ends_begin(journal);
     for (uint32_t i = 0; i < entry_count; i++)
-        ends_note(
+        ks_journal_ends_note(
             ends, ks_journal_owe(file, entries[i].log_id, entries[i].last_sequence), &entries[i]);
-    ends_finish(journal);
+    ks_journal_ends_finish(journal);
     journal->ordinals += ends->ordinals;
 }
 
@@ -662,10 +541,11 @@ static enum ks_status journal_first_file(struct ks_journal *journal, uint64_t bl
     if (!st)
         journal->file_count++;
     if (st != KS_STORAGE_FULL || ks_list_is_empty(&journal->full) ||
-        file_is_needed(file_of(journal->full.next)) || file_of(journal->full.next)->bytes < needed)
+        ks_journal_file_is_needed(file_of(journal->full.next)) ||
+        file_of(journal->full.next)->bytes < needed)
         return st;
     *out_file = file_of(ks_list_pop(&journal->full));
-    file_forget(*out_file);
+    ks_journal_file_forget(*out_file);
     return KS_OK;
 }
 

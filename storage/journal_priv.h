@@ -133,6 +133,27 @@ void ks_journal_done(
  * True: some did. */
 bool ks_journal_recycle(struct ks_journal *journal);
 
+/* --- journal_owed.c; mu held, once there are threads --- */
+/* Notes that the file holds log_id up to last_sequence. NULL: no memory, the file is untracked. */
+struct ks_journal_owed *ks_journal_owe(
+    struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence);
+void ks_journal_file_cover(struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence);
+bool ks_journal_file_is_needed(const struct ks_journal_file *file);
+/* Nobody needs what is in it: it is empty again. */
+void ks_journal_file_forget(struct ks_journal_file *file);
+
+/* The ends of the block that is being formed: begun, each batch noted, and then they are the
+ * newest. owed: what the block's file owes the log; tells at once whether the log has its row
+ * already. NULL: it gets another one. */
+struct ks_journal_ends *ks_journal_ends_begin(struct ks_journal *journal);
+void ks_journal_ends_note(struct ks_journal_ends *ends, struct ks_journal_owed *owed,
+    const struct ks_journal_entry *entry);
+void ks_journal_ends_finish(struct ks_journal *journal);
+/* For recovery: the newest accepted block had these entries; NULL: it is not known what was in it.
+ */
+void ks_journal_note_newest(
+    struct ks_journal *journal, const struct ks_journal_entry *entries, uint32_t entry_count);
+
 /* --- journal_make.c --- */
 void ks_journal_step_init(struct ks_journal *journal);
 void ks_journal_making_free(struct ks_journal *journal);
@@ -145,13 +166,6 @@ enum ks_status ks_journal_make_now(struct ks_journal *journal, uint64_t bytes,
 /* Takes file (ks_zalloc'd) into the journal as full (by age, oldest first) or ready. */
 void ks_journal_adopt(struct ks_journal *journal, struct ks_journal_file *file, bool is_full);
 void ks_journal_file_free(struct ks_journal_file *file);
-/* Notes that the file holds log_id up to last_sequence. NULL: no memory, the file is untracked. */
-struct ks_journal_owed *ks_journal_owe(
-    struct ks_journal_file *file, uint64_t log_id, uint64_t last_sequence);
-/* The newest accepted block had these entries; NULL: it is not known what was in it. */
-void ks_journal_note_newest(
-    struct ks_journal *journal, const struct ks_journal_entry *entries, uint32_t entry_count);
-
 struct ks_journal_start {
     const uint8_t *uuid;
     uint64_t run_id;
