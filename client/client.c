@@ -323,6 +323,8 @@ static enum ks_status client_ping(struct kstream_client *client, uint64_t deadli
         snprintf(filled.version, sizeof filled.version, "%s", pong->version);
         snprintf(filled.region, sizeof filled.region, "%s", pong->region);
         snprintf(filled.account_id, sizeof filled.account_id, "%s", pong->account_id);
+        if (pong->addresses && strlen(pong->addresses) < sizeof filled.addresses)
+            snprintf(filled.addresses, sizeof filled.addresses, "%s", pong->addresses);
         size_t size = info->size;
         memcpy(info, &filled, KS_MIN(size, sizeof filled));
         info->size = size;

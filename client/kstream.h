@@ -335,10 +335,11 @@ struct kstream_server_info {
     uint64_t server_unix_ms; /* the broker's clock */
     uint64_t run_id;         /* raised each time the broker starts */
     uint64_t pid;            /* of the broker's process, on its machine; 0: not told */
+    char addresses[1024];    /* of its doors, a line each: "native=HOST:PORT"; "": not told */
 };
 #define KSTREAM_SERVER_INFO_INIT                                                                   \
     {                                                                                              \
-        sizeof(struct kstream_server_info), "", "", "", 0, 0, 0                                    \
+        sizeof(struct kstream_server_info), "", "", "", 0, 0, 0, ""                                \
     }
 
 /*

@@ -37,7 +37,7 @@ static bool path_in(char path[PATH_MAX], const char *data_dir, const char *name)
 enum ks_status ks_addresses_write(
     const char *data_dir, const struct ks_addresses *addresses, struct ks_error *err)
 {
-    char text[4 * KS_ADDRESS_BYTES];
+    char text[KS_ADDRESSES_TEXT_BYTES];
     char path[PATH_MAX];
     char fresh[PATH_MAX];
     ks_addresses_text(addresses, text, sizeof(text));

@@ -16,7 +16,10 @@ struct ks_addresses {
     char unix_path[KS_ADDRESS_BYTES];
 };
 
-/* The lines as they stand in the file. text has room for bytes. */
+/* All of them with their names. */
+#define KS_ADDRESSES_TEXT_BYTES (3 * (KS_ADDRESS_BYTES + 16))
+
+/* The lines as they stand in the file. text has room for bytes, KS_ADDRESSES_TEXT_BYTES at most. */
 void ks_addresses_text(const struct ks_addresses *addresses, char *text, size_t bytes);
 /* Errors: KS_STORAGE_FULL, KS_IO. */
 enum ks_status ks_addresses_write(

@@ -155,6 +155,7 @@ static enum ks_status start_sockets(struct daemon *daemon, struct ks_error *err)
     if (!st)
         st = ks_sockets_open(
             &daemon->config, &activation, &daemon->logger.events, &daemon->sockets, err);
+    daemon->server.addresses = &daemon->sockets.addresses;
     return st;
 }
 
@@ -551,7 +552,7 @@ static int daemon_run(struct daemon *daemon, bool is_print_addresses)
         (unsigned long long)((ks_clock_mono_ns(&ks_clock_system) - begun_ns) / 1000000),
         (int)getpid());
     if (is_print_addresses) {
-        char text[4 * KS_ADDRESS_BYTES];
+        char text[KS_ADDRESSES_TEXT_BYTES];
         ks_addresses_text(addresses, text, sizeof(text));
         fputs(text, stdout);
         fflush(stdout);

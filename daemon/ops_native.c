@@ -1,4 +1,5 @@
 /* What Kinesis does not have: Ping, DescribeRouting, ResumeProducer, ConfirmClock. */
+#include "daemon/addresses.h"
 #include "daemon/ops.h"
 #include "daemon/version.h"
 
@@ -22,6 +23,11 @@ void ks_op_ping(struct ks_call *call, const ProtobufCMessage *message)
     response->frame_bytes_max = KS_FRAME_BYTES_MAX;
     response->has_pid = true;
     response->pid = (uint64_t)getpid();
+    if (call->server->addresses) {
+        char addresses[KS_ADDRESSES_TEXT_BYTES];
+        ks_addresses_text(call->server->addresses, addresses, sizeof(addresses));
+        response->addresses = ks_arena_strdup(&call->arena, addresses);
+    }
     if (response->version && response->region && response->account_id)
         ks_call_finish(call, &response->base);
     else

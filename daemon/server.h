@@ -20,7 +20,8 @@ struct ks_server {
     struct ks_engine *engine;
     struct ks_readers *readers;
     struct ks_token_key token_key;
-    uint64_t run_id; /* raised at every start */
+    uint64_t run_id;                      /* raised at every start */
+    const struct ks_addresses *addresses; /* of its doors, set before the loops run; NULL: none */
     struct ks_loop_shared loop_shared;
     struct ks_meter *meter;
     struct ks_loop *loops;

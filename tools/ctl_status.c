@@ -36,6 +36,28 @@ static enum kstream_status count_streams(
     return KSTREAM_OK;
 }
 
+/* {"native": "HOST:PORT", "http": ...} of the lines; NULL: out of memory. */
+static json_t *addresses_to_json(const char *lines)
+{
+    json_t *addresses = json_object();
+    while (*lines) {
+        size_t bytes = strcspn(lines, "\n");
+        const char *equals = memchr(lines, '=', bytes);
+        char name[16];
+        if (equals) {
+            snprintf(name, sizeof name, "%.*s", (int)(equals - lines), lines);
+            json_t *address = json_stringn(equals + 1, bytes - (size_t)(equals - lines) - 1);
+            if (!ctl_json_add(addresses, name, address)) {
+                json_decref(addresses);
+                return NULL;
+            }
+        }
+        lines += bytes;
+        lines += strspn(lines, "\n");
+    }
+    return addresses;
+}
+
 static double round_to_us(uint64_t ns)
 {
     uint64_t us = ns / 1000;
@@ -48,12 +70,12 @@ static enum kstream_status give_status(struct ctl *ctl, const struct kstream_ser
     /* Half of the round trip lies between the broker's look at its clock and ours at ours. */
     int64_t ahead_ms = (int64_t)info->server_unix_ms + (int64_t)(round_trip_ns / 2000000) -
                        (int64_t)ks_clock_unix_ms(&ks_clock_system);
-    ctl->result =
-        json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:I, s:f, s:I, s:I}", "endpoint", ctl->endpoint,
-            "version", info->version, "run", (json_int_t)info->run_id, "region", info->region,
-            "account_id", info->account_id, "clock_time", ctl_json_time(info->server_unix_ms),
-            "clock_ahead_ms", (json_int_t)ahead_ms, "round_trip_ms", round_to_us(round_trip_ns),
-            "streams", (json_int_t)counts->streams, "streams_active", (json_int_t)counts->active);
+    ctl->result = json_pack("{s:s, s:o, s:s, s:I, s:s, s:s, s:o, s:I, s:f, s:I, s:I}", "endpoint",
+        ctl->endpoint, "addresses", addresses_to_json(info->addresses), "version", info->version,
+        "run", (json_int_t)info->run_id, "region", info->region, "account_id", info->account_id,
+        "clock_time", ctl_json_time(info->server_unix_ms), "clock_ahead_ms", (json_int_t)ahead_ms,
+        "round_trip_ms", round_to_us(round_trip_ns), "streams", (json_int_t)counts->streams,
+        "streams_active", (json_int_t)counts->active);
     return ctl->result ? KSTREAM_OK : ctl_fail(err, KSTREAM_NO_MEMORY, "out of memory");
 }
 

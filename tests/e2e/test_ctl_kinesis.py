@@ -188,6 +188,7 @@ def test_status_says_who_answers(scratch):
     ctl("create-stream", "clicks")
     status = ctl.json("status")
     assert status["endpoint"] == broker.addresses["native"] and status["streams"] == status["streams_active"] == 1, status
+    assert status["addresses"] == broker.addresses, status
     assert status["version"] == ctl("version", "--query", "version", "-o", "text").strip()
     assert abs(status["clock_ahead_ms"]) < 10000 and status["round_trip_ms"] >= 0
     run = status["run"]
