@@ -35,6 +35,12 @@ void ks_engine_limits_default(struct ks_engine_limits *limits)
         .scrub_bytes_per_s = 4 * MIB,
         .scrub_interval_ms = 7ull * 24 * 3600 * 1000,
         .pinned_bytes_max = 256 * MIB,
+        .scale = {.interval_ms = 60000,
+            .bytes_per_s = 1 * MIB,
+            .records_per_s = 1000,
+            .cold_ms = 6ull * 3600 * 1000,
+            .shards_min = 4,
+            .shards_max = 10000},
         .map_bytes_min = 16 * KIB};
 }
 
@@ -60,6 +66,12 @@ void ks_engine_limits_small(struct ks_engine_limits *limits)
         .scrub_bytes_per_s = 16 * MIB,
         .scrub_interval_ms = 60000,
         .pinned_bytes_max = 1 * MIB,
+        .scale = {.interval_ms = 1000,
+            .bytes_per_s = 8 * KIB,
+            .records_per_s = 20,
+            .cold_ms = 3000,
+            .shards_min = 1,
+            .shards_max = 4},
         .map_bytes_min = 6 * KIB};
 }
 

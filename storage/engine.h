@@ -29,6 +29,16 @@ enum ks_index_table {
     }
 
 /* Sizes and bounds. All bytes unless named otherwise. */
+/* Of streams on demand (storage/scaling.h). */
+struct ks_scale_limits {
+    uint64_t interval_ms;   /* from look to look: 60 000 */
+    uint64_t bytes_per_s;   /* what a shard is meant to take: 1 MiB */
+    uint64_t records_per_s; /* 1 000 */
+    uint64_t cold_ms;       /* neighbours so long cold are merged: 6 hours */
+    uint32_t shards_min;    /* while there are more than 4 */
+    uint32_t shards_max;    /* 10 000 of one stream at most */
+};
+
 struct ks_engine_limits {
     uint64_t segment_bytes;            /* 64 MiB */
     uint64_t segment_step_bytes;       /* least allocation of a segment: 64 KiB, doubling */
@@ -51,6 +61,7 @@ struct ks_engine_limits {
     uint64_t scrub_interval_ms;        /* from pass to pass: 7 days; 0 = none */
     uint64_t
         pinned_bytes_max; /* maps pinned by reads; beyond it reads are served by copies: 256 MiB */
+    struct ks_scale_limits scale;
     uint32_t map_bytes_min; /* a segment shorter than this is not mapped but read: 16 KiB */
 };
 void ks_engine_limits_default(struct ks_engine_limits *limits);

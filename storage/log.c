@@ -247,6 +247,7 @@ static void append_store(
         ks_producers_record(log->producers, append->producer_id, &batch);
     }
     log->next_sequence = append->last_sequence + 1;
+    log->appended_bytes += append->stored_bytes;
     log->last_arrival_unix_ms = append->arrival_unix_ms;
     append->queued_mono_ns = ks_clock_mono_ns(engine->options.clock);
     if (log->tail_since_mono_ns == 0)

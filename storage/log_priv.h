@@ -54,6 +54,7 @@ struct ks_log {
     enum ks_log_state state;        /* [mu] */
     uint64_t routing_epoch;         /* [mu] */
     uint64_t next_sequence;         /* [mu] the ordinal the next record gets */
+    uint64_t appended_bytes;        /* [mu] stored bytes of its records since the start */
     uint64_t last_arrival_unix_ms;  /* [mu] of the newest batch, durable or not; never goes back */
     struct ks_tail tail;            /* [mu] */
     struct ks_producers *producers; /* [mu] NULL until the first idempotent put */

@@ -5,6 +5,7 @@
 #include "proto/hash_range.h"
 #include "storage/engine_priv.h"
 #include "storage/registry_priv.h"
+#include "storage/reshard.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,18 @@ const struct ks_stream *ks_registry_sort(struct ks_registry *registry)
     return NULL;
 }
 
+/* mu held. */
+static void count_on_demand(
+    struct ks_registry *registry, const struct ks_stream *old, const struct ks_stream *new)
+{
+    bool was = old && old->mode == KS_STREAM_ON_DEMAND;
+    bool is = new &&new->mode == KS_STREAM_ON_DEMAND;
+    registry->on_demand_count += is;
+    registry->on_demand_count -= was;
+    if (is && !was)
+        ks_wake_set(ks_reshards_step(registry->engine->reshards)->wake); /* storage/scaling.h */
+}
+
 bool ks_registry_insert(struct ks_registry *registry, struct ks_stream *stream)
 {
     if (registry->count == registry->capacity) {
@@ -208,6 +221,7 @@ bool ks_registry_insert(struct ks_registry *registry, struct ks_stream *stream)
         (registry->count - at) * sizeof(struct ks_registry_entry *));
     registry->by_name[at] = entry;
     registry->count++;
+    count_on_demand(registry, NULL, stream);
     ks_u64_map_put(&registry->by_number, stream->number, entry);
     ks_u64_map_put(&registry->by_id, ks_registry_id_hash(stream->id), entry);
     return true;
@@ -226,6 +240,7 @@ struct ks_stream *ks_registry_remove(
     size_t at = name_position(registry, stream->name, &is_found);
     KS_ASSERT(is_found);
     registry->count--;
+    count_on_demand(registry, stream, NULL);
     memmove(registry->by_name + at, registry->by_name + at + 1,
         (registry->count - at) * sizeof(struct ks_registry_entry *));
     ks_list_init(out_turns);
@@ -246,6 +261,7 @@ struct ks_stream *ks_registry_publish(struct ks_registry *registry, struct ks_st
     struct ks_stream *old = entry->stream;
     bool is_settled = stream->status == KS_STREAM_ACTIVE || stream->purge_unix_ms > 0;
     entry->stream = ks_stream_ref(stream);
+    count_on_demand(registry, old, stream);
     /* Who sees that, or is answered, may ask for the next change before the turn is given on. */
     if (is_settled && !ks_list_is_empty(&entry->turns))
         turn_of(entry->turns.next)->is_announced = false;
@@ -394,6 +410,25 @@ uint32_t ks_registry_open_shards(struct ks_engine *engine)
 {
     KS_LOCK_SCOPE(&engine->registry->mu);
     return engine->registry->open_shards;
+}
+
+enum ks_status ks_registry_list_on_demand(
+    struct ks_registry *registry, struct ks_stream ***out_streams, size_t *out_count)
+{
+    *out_streams = NULL;
+    *out_count = 0;
+    KS_LOCK_SCOPE(&registry->mu);
+    if (registry->on_demand_count == 0)
+        return KS_OK;
+    struct ks_stream **streams = ks_malloc(registry->on_demand_count * sizeof(struct ks_stream *));
+    if (!streams)
+        return KS_NO_MEMORY;
+    for (size_t i = 0; i < registry->count; i++) {
+        if (registry->by_name[i]->stream->mode == KS_STREAM_ON_DEMAND)
+            streams[(*out_count)++] = ks_stream_ref(registry->by_name[i]->stream);
+    }
+    *out_streams = streams;
+    return KS_OK;
 }
 
 void ks_registry_each_kept(struct ks_registry *registry,

@@ -151,6 +151,12 @@ enum ks_reshard_kind {
     KS_RESHARD_SPLIT, /* shard_index, the second child begins at new_hash_first */
     KS_RESHARD_MERGE, /* shard_index and adjacent_index, which follows it */
     KS_RESHARD_COUNT, /* target_count open shards of about equal ranges */
+    KS_RESHARD_STEPS, /* several splits and merges at once */
+};
+/* Of one open shard in the middle, or of two. */
+struct ks_reshard_step {
+    uint32_t shard_index;
+    bool is_merge; /* with the one that follows it */
 };
 struct ks_reshard_spec {
     enum ks_reshard_kind kind;
@@ -158,6 +164,8 @@ struct ks_reshard_spec {
     uint32_t adjacent_index;
     ks_u128 new_hash_first;
     uint32_t target_count;
+    const struct ks_reshard_step *steps; /* in the order of hash keys; borrowed until the answer */
+    uint32_t step_count;
 };
 
 /*

@@ -66,8 +66,9 @@ struct ks_registry {
     size_t tombstones_expected;
     uint64_t log_id_high; /* given out; the durable row may be behind until the change is */
     uint64_t stream_number_high;
-    uint32_t open_shards; /* of all streams; what a reshard under way will add is counted too */
-    uint32_t kept_shards; /* the closed ones too: what they cost is memory */
+    uint32_t open_shards;     /* of all streams; what a reshard under way will add is counted too */
+    uint32_t on_demand_count; /* streams */
+    uint32_t kept_shards;     /* the closed ones too: what they cost is memory */
 };
 
 uint64_t ks_registry_id_hash(const char *stream_id);
@@ -84,6 +85,10 @@ struct ks_stream *ks_registry_remove(
 /* mu held. Publishes a newer snapshot of a known stream (references it); returns the old one with
  * its reference. */
 struct ks_stream *ks_registry_publish(struct ks_registry *registry, struct ks_stream *stream);
+/* References to the newest snapshots of all streams on demand; *out_streams is to be freed. KS_OK
+ * with none: there are none. */
+enum ks_status ks_registry_list_on_demand(
+    struct ks_registry *registry, struct ks_stream ***out_streams, size_t *out_count) KS_MUST_USE;
 bool ks_registry_reserve_tombstones(struct ks_registry *registry, size_t more) KS_MUST_USE;
 
 /* Errors: KS_NOT_FOUND; KS_IN_USE (CREATING; or announced, and its status does not fit or is about

@@ -75,7 +75,7 @@ static bool reshards_begin(void *self)
         reshards->round++;
     }
     bool has_gone_on = false;
-    uint64_t look_ms = 0;
+    uint64_t look_ms = ks_scaling_look(reshards->scaling);
     struct ks_reshard *reshard;
     while ((reshard = next_work(reshards))) {
         uint64_t retry_ms = 0;
@@ -274,8 +274,11 @@ enum ks_status ks_reshards_create(
     struct ks_reshards *reshards = ks_zalloc(sizeof *reshards);
     if (!reshards)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot start resharding");
-    enum ks_status st = ks_mailbox_init(&reshards->mailbox, false, err);
+    enum ks_status st = ks_scaling_create(engine, &reshards->mailbox, &reshards->scaling, err);
+    if (!st)
+        st = ks_mailbox_init(&reshards->mailbox, false, err);
     if (st) {
+        ks_scaling_destroy(reshards->scaling);
         ks_free(reshards);
         return st;
     }
@@ -326,6 +329,7 @@ void ks_reshards_destroy(struct ks_reshards *reshards)
     KS_ASSERT(ks_list_is_empty(&reshards->works));
     while (ks_list_pop(&reshards->mailbox.mails))
         continue;
+    ks_scaling_destroy(reshards->scaling);
     ks_mailbox_fini(&reshards->mailbox);
     ks_wake_fini(&reshards->wake);
     ks_mutex_fini(&reshards->mu);

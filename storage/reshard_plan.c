@@ -270,6 +270,31 @@ static enum ks_status plan_one_merge(
     return KS_OK;
 }
 
+/* Each with shards of its own; else it finds nothing to be done. */
+static enum ks_status plan_steps(
+    struct planner *p, const struct ks_reshard_spec *spec, struct ks_error *err)
+{
+    uint32_t done = 0;
+    for (uint32_t at = 0; at < p->piece_count && done < spec->step_count; at++) {
+        const struct ks_reshard_step *step = &spec->steps[done];
+        const struct piece *piece = &p->pieces[at];
+        struct piece children[2];
+        if (piece->index != step->shard_index)
+            continue;
+        if (step->is_merge && at + 1 < p->piece_count)
+            plan_merge(p, piece, &p->pieces[++at]);
+        else if (!step->is_merge && piece->last > piece->first)
+            plan_split(p, piece, piece->first + (piece->last - piece->first) / 2 + 1, children);
+        else
+            break;
+        done++;
+    }
+    if (done < spec->step_count)
+        return ks_fail(err, KS_INVALID, 0, "shard %u of stream '%s' is not there, or too small",
+            spec->steps[done].shard_index, p->stream->name);
+    return KS_OK;
+}
+
 /* ---- all of it ---- */
 
 static int by_number(const void *a, const void *b)
@@ -289,6 +314,8 @@ static enum ks_status plan_spec(
         return plan_one_merge(p, spec, err);
     case KS_RESHARD_COUNT:
         return plan_count(p, spec->target_count, err);
+    case KS_RESHARD_STEPS:
+        return plan_steps(p, spec, err);
     }
     return ks_fail(err, KS_INVALID, 0, "no such reshard");
 }

@@ -6,6 +6,7 @@
 #include "storage/registry_priv.h"
 #include "storage/reshard.h"
 #include "storage/reshard_plan.h"
+#include "storage/scaling.h"
 
 enum reshard_state {
     RESHARD_WAITING, /* for its turn */
@@ -52,7 +53,8 @@ struct ks_reshards {
     struct ks_list works;      /* [mu] */
     bool is_ending;            /* [mu] */
     uint64_t round;            /* [mu] of the step */
-    struct ks_mailbox mailbox; /* close batches; emptied by the step */
+    struct ks_mailbox mailbox; /* close batches, answers to scaling; emptied by the step */
+    struct ks_scaling *scaling;
 };
 
 /* ---- reshard_work.c: what each state does ---- */

@@ -56,6 +56,7 @@ void ks_reshard_finish(struct ks_reshard *reshard)
     }
     ks_registry_give_turn_on(reshards->engine->registry, &reshard->turn);
     ks_reshard_free(reshard);
+    ks_wake_set(&reshards->wake); /* scaling may have been answered */
 }
 
 static void reshard_move(struct ks_reshard *reshard, enum reshard_state state)

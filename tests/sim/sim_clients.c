@@ -292,6 +292,8 @@ static void sim_admin_succeeded(struct sim_admin *op)
     case SIM_RESHARD:
         sim_reshard_answered(op);
         break;
+    case SIM_MODE:
+        break;
     case SIM_REMOVE:
     case SIM_REMOVE_MAYBE:
         totals->shards_removed++;
@@ -368,9 +370,10 @@ bool sim_admin_begun(
     }
     /* One change that users see at a time. */
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *snapshot = NULL;
-    bool is_busy = stream->reshards > 0 ||
-                   (ks_registry_find(world->engine, stream->name, &snapshot) == KS_OK &&
-                       snapshot->status != KS_STREAM_ACTIVE);
+    bool is_busy =
+        stream->reshards > 0 ||
+        (ks_registry_find(world->engine, stream->name, &snapshot) == KS_OK &&
+            (snapshot->status != KS_STREAM_ACTIVE || snapshot->mode == KS_STREAM_ON_DEMAND));
     bool is_expected = st == KS_POISONED || st == KS_STORAGE_FULL || (st == KS_IN_USE && is_busy);
     sim_admin_free(op);
     return is_expected || sim_fail(world, "an admin operation was refused: %s (%s)",
@@ -395,7 +398,7 @@ bool sim_create_stream(struct sim_world *world)
     struct ks_stream_spec spec = {.name = stream->name,
         .ack = stream->ack,
         .shard_count = stream->shard_count,
-        .mode = KS_STREAM_PROVISIONED,
+        .mode = ks_prng_chance(&world->prng, 1, 6) ? KS_STREAM_ON_DEMAND : KS_STREAM_PROVISIONED,
         .retention_hours = 24,
         .record_bytes_max = 1 << 20};
     struct sim_admin *op = sim_admin_new(world, stream, SIM_CREATE);

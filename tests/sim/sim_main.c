@@ -57,6 +57,7 @@ static bool report(const struct sim_totals *t, bool is_full)
     show("reshards done", t->reshards_done, is_full, &all_seen);
     show("of them answered early", t->reshards_delayed, is_full, &all_seen);
     show("resumed at a start", t->reshards_resumed, is_full, &all_seen);
+    show("streams that scaled themselves", t->streams_scaled, is_full, &all_seen);
     show("puts held by a reshard", t->puts_held, is_full, &all_seen);
     show("puts to closed shards", t->puts_to_closed, is_full, &all_seen);
     show("keys gone to another shard", t->keys_moved, is_full, &all_seen);

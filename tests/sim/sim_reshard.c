@@ -267,6 +267,27 @@ void sim_reshard_answered(struct sim_admin *op)
     op->world->totals->reshards_delayed += op->admin.is_delayed;
 }
 
+/* Each may make so many shards until this is called again, and once more before it heeds it. */
+bool sim_tame_streams(struct sim_world *world)
+{
+    for (size_t i = 0; i < SIM_STREAMS_MAX; i++) {
+        struct sim_stream *stream = &world->streams[i];
+        KS_CLEANUP(ks_stream_unrefp) struct ks_stream *snapshot = NULL;
+        if (stream->state != SIM_STREAM_THERE ||
+            ks_registry_find(world->engine, stream->name, &snapshot) != KS_OK ||
+            snapshot->mode != KS_STREAM_ON_DEMAND ||
+            snapshot->next_shard_index + 2 * SIM_RESHARD_MAKES_MAX <= SIM_SHARDS_KEPT)
+            continue;
+        struct sim_admin *op = sim_admin_new(world, stream, SIM_MODE);
+        struct ks_error err = KS_ERROR_INIT;
+        enum ks_status st = ks_stream_set_mode(
+            world->engine, snapshot->number, KS_STREAM_PROVISIONED, &op->admin, &err);
+        if (!sim_admin_begun(world, op, st, &err))
+            return false;
+    }
+    return true;
+}
+
 /* ---- removals ---- */
 
 bool sim_remove_shard(struct sim_world *world)
@@ -281,7 +302,8 @@ bool sim_remove_shard(struct sim_world *world)
         &snapshot->shards[ks_prng_below(&world->prng, snapshot->shard_count)];
     bool is_possible = !shard->is_open;
     /* It waits for changes under way, and finds what they have made. */
-    bool is_open_question = stream->reshards > 0 || snapshot->status != KS_STREAM_ACTIVE;
+    bool is_open_question = stream->reshards > 0 || snapshot->status != KS_STREAM_ACTIVE ||
+                            snapshot->mode == KS_STREAM_ON_DEMAND;
     const uint32_t parents[2] = {shard->parent_index, shard->adjacent_parent_index};
     const bool has[2] = {shard->has_parent, shard->has_adjacent_parent};
     for (size_t i = 0; i < 2; i++) {

@@ -25,6 +25,7 @@ static void sim_emit(
 {
     struct sim_world *world =
         KS_CONTAINER_OF((struct ks_events *)(uintptr_t)events, struct sim_world, events);
+    world->totals->streams_scaled += strcmp(name, "stream.scaled") == 0;
     if (world->is_verbose)
         printf("    [%d] %s %s\n", (int)level, name, fields);
 }
@@ -59,6 +60,11 @@ static void sim_choose_limits(struct sim_world *world, struct ks_engine_limits *
         limits->pinned_bytes_max = 1; /* every read of a file is a copy */
     if (ks_prng_chance(&world->prng, 1, 2))
         limits->journal_first_file_bytes = 16 << 10; /* soon full, while others are being made */
+    /* Between two moves of the clock a shard may take anything from nothing to too much. */
+    limits->scale.interval_ms = 5;
+    limits->scale.records_per_s = 2000;
+    limits->scale.bytes_per_s = 1 << 20;
+    limits->scale.cold_ms = 20;
     static const uint32_t pools[] = {0, 2, 8, 32};
     limits->pool_files = pools[ks_prng_below(&world->prng, KS_COUNT_OF(pools))];
 }
@@ -209,6 +215,8 @@ static void sim_step(struct sim_world *world, size_t i)
 static bool sim_act(struct sim_world *world)
 {
     uint64_t dice = ks_prng_below(&world->prng, 100);
+    if (!sim_tame_streams(world))
+        return false;
     if (dice < 23)
         return sim_put_some(world);
     if (dice < 27)

@@ -68,6 +68,7 @@ enum sim_admin_kind {
     SIM_CREATE,
     SIM_DELETE,
     SIM_RESHARD,
+    SIM_MODE,
     SIM_REMOVE,
     SIM_REMOVE_MAYBE,
     SIM_REMOVE_REFUSED
@@ -94,7 +95,7 @@ struct sim_totals {
     uint64_t weak_acked, weak_lost; /* batches answered from memory; of them, taken by a crash */
     uint64_t gaps_after_loss;
     uint64_t watches_told, watches_taken_back;
-    uint64_t reshards_asked, reshards_done, reshards_delayed, reshards_resumed;
+    uint64_t reshards_asked, reshards_done, reshards_delayed, reshards_resumed, streams_scaled;
     uint64_t puts_held, puts_to_closed, keys_moved, shards_removed;
     uint64_t streams_created, streams_deleted, reads, reads_would_block, reads_held, time_lookups;
     uint64_t bit_flips, bits_healed, damage_reported, full_disks, faults_injected;
@@ -178,6 +179,8 @@ bool sim_check_shards(
 bool sim_look(struct sim_world *world, struct sim_stream *stream, struct ks_stream **out_snapshot);
 bool sim_reshard(struct sim_world *world);
 void sim_reshard_answered(struct sim_admin *op);
+/* A stream on demand that is about to use up its indexes is on demand no more. */
+bool sim_tame_streams(struct sim_world *world);
 bool sim_remove_shard(struct sim_world *world);
 bool sim_put_keyed(struct sim_world *world);
 bool sim_keyed_answered(struct sim_world *world, struct sim_keyed *keyed, const struct sim_log *log,

@@ -244,6 +244,13 @@ enum ks_status world_set_retention(struct world *world, const char *name, uint32
     return world_change_retention(world, name, &spec);
 }
 
+enum ks_status world_set_mode(struct world *world, const char *name, enum ks_stream_mode mode)
+{
+    uint64_t number = stream_number(world, name);
+    return admin_finish(
+        world, ks_stream_set_mode(world->engine, number, mode, world_admin(world), NULL));
+}
+
 enum ks_status world_delete_later(struct world *world, const char *name, uint64_t keep_ms)
 {
     uint64_t number = stream_number(world, name);

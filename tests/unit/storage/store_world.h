@@ -49,6 +49,7 @@ struct ks_stream *world_stream(struct world *world, const char *name);
 enum ks_status world_change_retention(
     struct world *world, const char *name, const struct ks_retention_spec *spec);
 enum ks_status world_set_retention(struct world *world, const char *name, uint32_t hours);
+enum ks_status world_set_mode(struct world *world, const char *name, enum ks_stream_mode mode);
 enum ks_status world_delete_later(struct world *world, const char *name, uint64_t keep_ms);
 enum ks_status world_restore(struct world *world, const char *name);
 /* A pass of the compactor, to its end. */
