@@ -40,22 +40,19 @@
  *             out_ parameters are written on success only, unless the call says otherwise.
  *   Threads   The library makes no threads and touches no signals. A client and all producers and
  *             readers opened from it belong to one thread at a time; different clients may be used
- *             in different threads at once. Nothing runs while no call of the library runs: a
- *             producer sends and a reader reads ahead only inside calls. A program that wants it
- *             otherwise gives a client to a thread of its own which calls kstream_process() in a
- *             loop, and hands it records through a queue of its own.
- *   fork()    The child must not use what the parent has opened. It may close it, which frees the
- *             memory, sends nothing and runs no callbacks, and connects anew.
- *   Memory    What a call hands out is freed with the function named there. Clients, producers and
- *             readers may be closed in any order. Structs of options start with their size:
- *             initialise them with their ..._INIT, and later versions of the library stay
- *             compatible.
- *   Texts     are UTF-8 and zero-terminated; keys and data carry their sizes.
- *   stream    is the name of a stream or its ARN.
- *   Times     _unix_ms: milliseconds since 1970 by the broker's clock. Timeouts: milliseconds; 0
- *             means "do not wait", KSTREAM_FOREVER no limit. A name in an endpoint is looked up by
- *             kstream_connect() alone, which may take the resolver's time on top; no other call
- *             waits for anything but the time it was given.
+ *             in different threads at once, and a batch belongs to whoever holds it. Nothing runs
+ * while no call of the library runs: a producer sends and a reader reads ahead only inside calls. A
+ * program that wants it otherwise gives a client to a thread of its own which calls
+ * kstream_process() in a loop, and hands it records through a queue of its own. fork()    The child
+ * must not use what the parent has opened. It may close it, which frees the memory, sends nothing
+ * and runs no callbacks, and connects anew. Memory    What a call hands out is freed with the
+ * function named there. Clients, producers and readers may be closed in any order. Structs of
+ * options start with their size: initialise them with their ..._INIT, and later versions of the
+ * library stay compatible. Texts     are UTF-8 and zero-terminated; keys and data carry their
+ * sizes. stream    is the name of a stream or its ARN. Times     _unix_ms: milliseconds since 1970
+ * by the broker's clock. Timeouts: milliseconds; 0 means "do not wait", KSTREAM_FOREVER no limit. A
+ * name in an endpoint is looked up by kstream_connect() alone, which may take the resolver's time
+ * on top; no other call waits for anything but the time it was given.
  */
 #ifndef KSTREAM_KSTREAM_H
 #define KSTREAM_KSTREAM_H
@@ -85,7 +82,8 @@ extern "C" {
 
 /* ---- results ---- */
 
-/* The numbers are part of the protocol and never change; docs/kstream-protocol.md has the table. */
+/* The numbers are part of the protocol and never change; share/doc/kstream/kstream-protocol.md has
+ * the table. */
 enum kstream_status {
     KSTREAM_OK = 0,
     KSTREAM_INVALID = 1,    /* an argument makes no sense */
@@ -111,7 +109,7 @@ enum kstream_status {
     KSTREAM_PRODUCER_MISMATCH = 21, /* a producer id is used twice */
     KSTREAM_PRODUCER_GAP = 22,      /* handled inside producers */
     KSTREAM_PRODUCER_UNKNOWN = 23,  /* the broker cannot say any more whether it stored the batch */
-    KSTREAM_WOULD_BLOCK = 24,
+    KSTREAM_WOULD_BLOCK = 24,       /* nothing has arrived yet, see kstream_reader_take */
     KSTREAM_TIMEOUT = 25,     /* nothing within the time; a put may or may not have been stored */
     KSTREAM_UNAVAILABLE = 26, /* cannot connect, or the connection was lost */
     KSTREAM_PROTOCOL = 27,    /* the peer does not speak kstream, or a damaged message */
@@ -831,7 +829,7 @@ struct kstream_producer_options {
 
 /* What became of one record. Valid during the callback only. */
 struct kstream_ack {
-    enum kstream_status status; /* KSTREAM_OK: stored as the stream's ack promises, see ack above */
+    enum kstream_status status; /* KSTREAM_OK: stored */
     int outcome_unknown;        /* with a failure: 1 means the record may be stored all the same */
     int was_repeated; /* the broker had it already from an attempt whose answer got lost */
     uint32_t shard_index;
@@ -884,8 +882,10 @@ KSTREAM_API enum kstream_status kstream_producer_open(struct kstream_client *cli
 
 /*
  * Takes a copy of the record into the batch of its shard; sends batches that are due. Records of
- * one key are stored in the order of these calls, through splits and merges of shards. on_ack may
- * be NULL. Nothing is sent while nobody calls: after the last put, poll or flush.
+ * one key are stored in the order of these calls, through splits and merges of shards; one that
+ * fails does not stop those behind it. A key is 1 to 256 characters of UTF-8, data any bytes.
+ * on_ack may be NULL. Nothing is sent while nobody calls the library: when the last record has been
+ * put, flush, or poll until all is answered.
  * When the broker cannot be reached, records are kept and sent later: a restart of the broker costs
  * time, not records, up to retry_time_max_ms.
  * Errors: KSTREAM_FULL no room (nothing taken: poll and put again; with block_ms_max only after
@@ -1095,7 +1095,8 @@ KSTREAM_API enum kstream_status kstream_reader_open(struct kstream_client *clien
 KSTREAM_API void kstream_reader_close(struct kstream_reader *reader);
 
 /*
- * The next batch that holds something, as soon as there is one. timeout_ms is how long to wait for
+ * The next batch that holds something, as soon as there is one; free it with kstream_batch_free().
+ * timeout_ms is how long to wait for
  * a record to arrive: with 0, KSTREAM_TIMEOUT means that everything stored so far has been read.
  * An expired iterator is renewed and a lost connection made again from the position after the last
  * batch handed out, so that nothing is left out or handed out twice. The checksum of every record

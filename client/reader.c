@@ -396,6 +396,7 @@ static enum ks_status reader_create(struct kstream_client *client, const char *s
     if (shard_id)
         ks_shard_id_to_text(index, reader->shard_id);
     reader->shard_index = index;
+    reader->asked_max = READER_ASKED_MAX;
     reader->worker.run = reader_run;
     reader->worker.timer_ns = reader_worker_timer_ns;
     ks_list_init(&reader->wants);

@@ -206,7 +206,7 @@ void reader_ask(struct kstream_reader *reader, const struct reader_question *que
     uint64_t now_ns = client_now_ns();
     reader->is_short = false;
     uint32_t wait_ms_max =
-        reader->active_count > READER_ASKED_MAX ? READER_TURN_MS : READER_LONG_POLL_MS;
+        reader->active_count > reader->asked_max ? READER_TURN_MS : READER_LONG_POLL_MS;
     KS_LIST_FOR_EACH_SAFE(node, &reader->paused)
     {
         struct reader_cursor *cursor = KS_CONTAINER_OF(node, struct reader_cursor, node);
@@ -218,7 +218,7 @@ void reader_ask(struct kstream_reader *reader, const struct reader_question *que
         struct reader_cursor *cursor = KS_CONTAINER_OF(node, struct reader_cursor, node);
         if (cursor->nothing_ns >= question->settled_since_ns)
             continue;
-        if (reader->asked_count >= READER_ASKED_MAX)
+        if (reader->asked_count >= reader->asked_max)
             return;
         reader->is_short = !cursor_ask(cursor, KS_MIN(question->wait_ms, wait_ms_max));
         if (reader->is_short)

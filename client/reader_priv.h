@@ -96,6 +96,7 @@ struct kstream_reader {
     struct ks_list asked;
     struct ks_list ready;
     size_t asked_count;
+    size_t asked_max;      /* READER_ASKED_MAX; tests lower it */
     uint64_t became_ready; /* cursors, so far */
     uint64_t told_ready;   /* of those, told by kstream_process */
     bool wants_turn;       /* something may be asked that was not when it was last tried */

@@ -573,6 +573,14 @@ void fake_broker_allow_mismatch(struct fake_broker *broker)
     pthread_mutex_unlock(&broker->mu);
 }
 
+size_t fake_broker_put_bytes(struct fake_broker *broker)
+{
+    pthread_mutex_lock(&broker->mu);
+    size_t bytes = broker->put_bytes;
+    pthread_mutex_unlock(&broker->mu);
+    return bytes;
+}
+
 uint32_t fake_broker_parts_max(struct fake_broker *broker)
 {
     pthread_mutex_lock(&broker->mu);

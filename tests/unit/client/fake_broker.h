@@ -65,6 +65,8 @@ void fake_broker_merge_shards(struct fake_broker *broker, uint32_t low, uint32_t
 void fake_broker_expire(struct fake_broker *broker, uint32_t shard);
 /* A batch that is not the one first sent under its sequence is refused, not a broken test. */
 void fake_broker_allow_mismatch(struct fake_broker *broker);
+/* Bytes of records in all puts so far. */
+size_t fake_broker_put_bytes(struct fake_broker *broker);
 /* The most parts that a put has had. */
 uint32_t fake_broker_parts_max(struct fake_broker *broker);
 /* Closes the shard to writers: its readers get to its end. */

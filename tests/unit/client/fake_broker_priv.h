@@ -88,6 +88,7 @@ struct fake_broker {
     const char *ack;
     bool allows_mismatch;
     uint32_t parts_max;
+    size_t put_bytes;
     bool has_long_poll;
     struct fake_connection connections[CONNECTIONS_MAX]; /* of the thread */
 };

@@ -162,6 +162,7 @@ void fake_put_routed(struct fake_request *request, const Kstream__PutRecordsRequ
     for (size_t i = 0; i < message->n_shard_puts; i++) {
         const Kstream__ShardPut *put = message->shard_puts[i];
         ck_assert_uint_lt(put->shard_index, broker->shard_count);
+        broker->put_bytes += put->records.len;
         bool must_fail = request->fault == FAKE_PART_ERROR && i == 0;
         response.parts[response.n_parts++] = part_put(request, put, must_fail);
     }

@@ -105,6 +105,27 @@ START_TEST(a_merge_behind_a_lost_answer_stores_nothing_twice)
 }
 END_TEST
 
+START_TEST(the_brokers_credit_bounds_what_is_on_its_way)
+{
+    struct sender sender;
+    struct kstream_producer_options options = sender_quick_options();
+    options.request_timeout_ms = 60000;
+    options.batch_records_max =
+        20; /* ten batches of it may be on their way, four times the credit */
+    sender.broker = fake_broker_start(2);
+    fake_broker_put_credit(sender.broker, 1000);
+    sender_open_at(&sender, &options);
+    for (uint32_t nth = 1; nth <= 60; nth++)
+        fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, nth, FAKE_SILENCE);
+    sender_put(&sender, 300);
+    for (int i = 0; i < 5; i++)
+        kstream_producer_poll(sender.producer, 10);
+    ck_assert_uint_gt(fake_broker_put_bytes(sender.broker), 0);
+    ck_assert_uint_le(fake_broker_put_bytes(sender.broker), 1000);
+    sender_close(&sender);
+}
+END_TEST
+
 /* Two shards are merged while the fate of a batch of the first is open: nothing goes to the child
  * before that is known, though the second has nothing to wait for. */
 START_TEST(a_child_waits_for_all_its_parents)
@@ -312,6 +333,7 @@ KS_SUITE("client/producer_parts")
     KS_TEST(one_bad_part_does_not_take_the_others_with_it);
     KS_TEST(keys_stay_in_order_through_splits_and_merges);
     KS_TEST(a_merge_behind_a_lost_answer_stores_nothing_twice);
+    KS_TEST(the_brokers_credit_bounds_what_is_on_its_way);
     KS_TEST(a_child_waits_for_all_its_parents);
     KS_TEST(a_merge_mixes_what_waited_in_the_order_of_the_puts);
     KS_TEST(an_explicit_hash_key_picks_the_shard);

@@ -1,5 +1,6 @@
 /* Readers of a whole stream: all shards, parents before children, a saved position. */
 #include "base/alloc.h"
+#include "client/reader_priv.h"
 #include "tests/unit/client/fake_broker.h"
 #include "tests/unit/ks_check.h"
 
@@ -164,6 +165,22 @@ START_TEST(a_merged_shard_waits_for_both_parents)
     drain_in_order(&scene, 2, 1, 350);
     ck_assert_int_eq(scene.next[0], 150);
     ck_assert_int_eq(scene.next[2], 50);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(more_shards_than_may_be_asked_at_a_time_take_turns)
+{
+    struct scene scene;
+    scene_open(&scene, 12);
+    scene_read(&scene, kstream_from_trim_horizon(), NULL);
+    scene.reader->asked_max = 2;
+    for (int round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < 12; i++)
+            scene_fill(&scene, i, 120 * round, 120 * (round + 1));
+        ck_assert_uint_eq(scene_drain(&scene), 12 * 120);
+        ck_assert_uint_le(scene.reader->asked_count, 2);
+    }
     scene_close(&scene);
 }
 END_TEST
@@ -388,6 +405,7 @@ KS_SUITE("client/reader_stream")
     KS_TEST(children_come_after_their_parent);
     KS_TEST(a_split_while_reading_is_followed);
     KS_TEST(a_merged_shard_waits_for_both_parents);
+    KS_TEST(more_shards_than_may_be_asked_at_a_time_take_turns);
     KS_TEST(a_parent_that_is_not_known_yet_is_waited_for);
     KS_TEST(a_shard_that_has_vanished_meanwhile_does_not_end_the_reading);
     KS_TEST(a_parent_that_is_not_kept_any_more_holds_nobody_up);
