@@ -431,7 +431,8 @@ struct kstream_stream {
     uint64_t creation_unix_ms;
     const struct kstream_shard *shards; /* kstream_describe_stream only */
     size_t shard_count;
-    const char *ack; /* "durable", "memory": see struct kstream_create_options */
+    const char *ack;        /* "durable", "memory": see struct kstream_create_options */
+    uint64_t purge_unix_ms; /* DELETING, but kept and restorable until then; 0: it is not */
 };
 
 /*

@@ -119,6 +119,129 @@ KSTREAM_API enum kstream_status kstream_update_stream_mode(struct kstream_client
     const char *stream, int is_on_demand, const struct kstream_reshard_options *options,
     struct kstream_error *err) KSTREAM_MUST_USE;
 
+/*
+ * How long records of the stream stay, in hours. An increase brings nothing back that has expired;
+ * a decrease hides what is older at once and for good. Errors: KSTREAM_INVALID under 24, over the
+ * broker's ceiling (168 by default), or in the other direction; KSTREAM_NOT_FOUND; KSTREAM_IN_USE.
+ *
+ * Example:
+ *     st = kstream_increase_retention(client, "clicks", 72, NULL, &err);
+ *     if (!st)
+ *         st = kstream_decrease_retention(client, "views", 24, NULL, &err);
+ */
+KSTREAM_API enum kstream_status kstream_increase_retention(struct kstream_client *client,
+    const char *stream, uint32_t hours, const struct kstream_call_options *options,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+KSTREAM_API enum kstream_status kstream_decrease_retention(struct kstream_client *client,
+    const char *stream, uint32_t hours, const struct kstream_call_options *options,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
+/*
+ * Deletes the stream, but keeps it for 24 hours: DELETING, readable, without new records, and
+ * restorable. Then it purges itself; kstream_delete_stream purges it at once. Errors:
+ * KSTREAM_NOT_FOUND, KSTREAM_IN_USE.
+ *
+ * Example:
+ *     st = kstream_delete_stream_later(client, "clicks", NULL, &err);
+ *     if (!st)
+ *         st = kstream_restore_stream(client, "clicks", NULL, &err);
+ */
+KSTREAM_API enum kstream_status kstream_delete_stream_later(struct kstream_client *client,
+    const char *stream, const struct kstream_call_options *options,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+KSTREAM_API enum kstream_status kstream_restore_stream(struct kstream_client *client,
+    const char *stream, const struct kstream_call_options *options,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
+/* What takes back the space of expired records, and reads finished files over again to find damage.
+ * Counts are since the broker's start; times are 0 when there is none. */
+struct kstream_compactor_info {
+    size_t size;
+    int is_running;
+    int is_retention_held; /* 1: the clock is not trusted, nothing more expires */
+    uint64_t next_due_unix_ms;
+    uint64_t run_started_unix_ms; /* the last pass, or the one under way */
+    uint64_t run_ended_unix_ms;
+    uint64_t run_segments;
+    uint64_t run_bytes;
+    uint64_t run_records;
+    uint64_t segments_retired;
+    uint64_t bytes_retired;
+    uint64_t records_retired;
+    uint64_t segments_held; /* now: retired, but a reader still has them */
+    uint64_t bytes_held;
+    uint64_t segments_sealed; /* because their oldest record had expired */
+    uint64_t streams_purged;
+    uint64_t shards_removed;  /* closed ones that had expired */
+    uint64_t commits_refused; /* a full disk; tried again */
+    uint64_t files_ready;     /* now, for new segments */
+    uint64_t scrub_segments;
+    uint64_t scrub_bytes;
+    uint64_t scrub_damaged_segments;
+    uint64_t scrub_damaged_batches;
+    uint64_t scrub_damaged_records;
+    uint64_t scrub_passes;
+    uint64_t scrub_last_pass_unix_ms;
+    uint64_t scrub_next_pass_unix_ms; /* 0: one is under way, or scrubbing is off */
+    char why_held[96];
+};
+#define KSTREAM_COMPACTOR_INFO_INIT                                                                \
+    {                                                                                              \
+        sizeof(struct kstream_compactor_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, ""                                                          \
+    }
+
+/*
+ * Example:
+ *     struct kstream_compactor_info info = KSTREAM_COMPACTOR_INFO_INIT;
+ *     st = kstream_describe_compactor(client, NULL, &info, &err);
+ *     if (!st && info.scrub_damaged_records > 0)
+ *         fputs("some records are damaged\n", stderr);
+ */
+KSTREAM_API enum kstream_status kstream_describe_compactor(struct kstream_client *client,
+    const struct kstream_call_options *options, struct kstream_compactor_info *info,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
+struct kstream_compact_options {
+    size_t size;
+    uint32_t timeout_ms;
+    int dry_run;              /* 1: only say what would go */
+    const char *stream;       /* dry runs: of this stream alone; NULL: of all */
+    uint32_t retention_hours; /* dry runs of a stream: as if it had this retention; 0: as it is */
+    int purge;                /* dry runs of a stream: as if it were deleted */
+};
+#define KSTREAM_COMPACT_OPTIONS_INIT                                                               \
+    {                                                                                              \
+        sizeof(struct kstream_compact_options), 0, 0, NULL, 0, 0                                   \
+    }
+struct kstream_compact_info {
+    size_t size;
+    uint64_t segments;       /* that go whole */
+    uint64_t bytes;          /* of them on disk */
+    uint64_t records;        /* in them */
+    uint64_t oldest_unix_ms; /* 0: none */
+    uint64_t newest_unix_ms;
+    uint64_t records_hidden; /* can be read now, and could not be after the change */
+    uint64_t readers_hit;    /* reads under way in those segments, or of the last five minutes */
+};
+#define KSTREAM_COMPACT_INFO_INIT                                                                  \
+    {                                                                                              \
+        sizeof(struct kstream_compact_info), 0, 0, 0, 0, 0, 0, 0                                   \
+    }
+
+/*
+ * A pass of the compactor at once, over all that has expired; or what it would do.
+ *
+ * Example:
+ *     struct kstream_compact_options options = KSTREAM_COMPACT_OPTIONS_INIT;
+ *     struct kstream_compact_info info = KSTREAM_COMPACT_INFO_INIT;
+ *     options.dry_run = 1;
+ *     st = kstream_compact(client, &options, &info, &err);
+ */
+KSTREAM_API enum kstream_status kstream_compact(struct kstream_client *client,
+    const struct kstream_compact_options *options, struct kstream_compact_info *info,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

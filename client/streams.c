@@ -92,6 +92,7 @@ static void stream_fill(struct kstream_stream *to, const Kstream__StreamDescript
     to->key_id = from->key_id;
     to->retention_period_hours = (uint32_t)from->retention_period_hours;
     to->creation_unix_ms = from->stream_creation_timestamp_unix_ms;
+    to->purge_unix_ms = from->has_purge_unix_ms ? from->purge_unix_ms : 0;
     to->ack = from->ack;
 }
 
@@ -159,6 +160,7 @@ static void stream_fill_summary(
         .max_record_size_kib =
             from->has_max_record_size_in_kib ? (uint32_t)from->max_record_size_in_kib : 0,
         .creation_unix_ms = from->stream_creation_timestamp_unix_ms,
+        .purge_unix_ms = from->has_purge_unix_ms ? from->purge_unix_ms : 0,
         .ack = from->ack,
     };
 }

@@ -141,6 +141,13 @@ void ks_op_update_shard_count(struct ks_call *call, const ProtobufCMessage *requ
 void ks_op_update_stream_mode(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_get_shard_iterator(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_get_records(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_increase_stream_retention_period(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_decrease_stream_retention_period(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_restore_stream(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_describe_compactor(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_compact(struct ks_call *call, const ProtobufCMessage *request);
+/* DeleteStream with enforce_retention. */
+void ks_op_delete_stream_later(struct ks_call *call, const struct ks_stream_address *address);
 void ks_op_put_record(struct ks_call *call, struct ks_view message);
 void ks_op_put_records(struct ks_call *call, struct ks_view message);
 

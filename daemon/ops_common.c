@@ -105,6 +105,11 @@ static const struct {
     {KS_OP_UPDATE_STREAM_MODE, ks_op_update_stream_mode},
     {KS_OP_GET_SHARD_ITERATOR, ks_op_get_shard_iterator},
     {KS_OP_GET_RECORDS, ks_op_get_records},
+    {KS_OP_INCREASE_STREAM_RETENTION_PERIOD, ks_op_increase_stream_retention_period},
+    {KS_OP_DECREASE_STREAM_RETENTION_PERIOD, ks_op_decrease_stream_retention_period},
+    {KS_OP_RESTORE_STREAM, ks_op_restore_stream},
+    {KS_OP_DESCRIBE_COMPACTOR, ks_op_describe_compactor},
+    {KS_OP_COMPACT, ks_op_compact},
 };
 
 /* True when the message keeps the rules; else the call has failed with the complaint. */

@@ -21,6 +21,11 @@ static enum ks_status stream_takes_puts(
 {
     if (stream->status == KS_STREAM_CREATING || stream->open_count == 0)
         return ks_stream_not_found(server, ks_view_of_text(stream->name), err);
+    if (stream->status == KS_STREAM_DELETING)
+        return ks_fail(err, KS_NOT_FOUND, 0,
+            "Stream %s under account %s not found: it is deleted.%s", stream->name,
+            server->config->aws_account_id,
+            stream->purge_unix_ms > 0 ? " RestoreStream would bring it back." : "");
     return KS_OK;
 }
 

@@ -86,6 +86,10 @@ void ks_op_delete_stream(struct ks_call *call, const ProtobufCMessage *message)
     const struct ks_stream_address address = KS_STREAM_ADDRESS(request);
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = NULL;
     struct ks_error error = KS_ERROR_INIT;
+    if (request->has_enforce_retention && request->enforce_retention) {
+        ks_op_delete_stream_later(call, &address);
+        return;
+    }
     enum ks_status st = ks_stream_resolve(call->server, &address, &stream, &error);
     if (st) {
         ks_call_fail(call, st, &error);
@@ -177,6 +181,8 @@ static bool description_fill(struct ks_call *call, const struct ks_stream *strea
     to->has_more_shards = left > count;
     to->retention_period_hours = (int32_t)stream->retention_hours;
     to->stream_creation_timestamp_unix_ms = stream->created_unix_ms;
+    to->has_purge_unix_ms = stream->purge_unix_ms > 0;
+    to->purge_unix_ms = stream->purge_unix_ms;
     to->n_enhanced_monitoring = 1;
     to->enhanced_monitoring = monitoring_message(call);
     to->ack = ks_arena_strdup(&call->arena, ks_ack_text(stream->ack));
@@ -231,6 +237,8 @@ static bool summary_fill(
     to->stream_mode_details = mode_message(call, stream);
     to->retention_period_hours = (int32_t)stream->retention_hours;
     to->stream_creation_timestamp_unix_ms = stream->created_unix_ms;
+    to->has_purge_unix_ms = stream->purge_unix_ms > 0;
+    to->purge_unix_ms = stream->purge_unix_ms;
     to->n_enhanced_monitoring = 1;
     to->enhanced_monitoring = monitoring_message(call);
     to->open_shard_count = (int32_t)stream->open_count;

@@ -30,6 +30,9 @@ void ks_server_engine_limits(const struct ks_config *config, struct ks_engine_li
     limits->scrub_bytes_per_s = config->storage_scrub_rate;
     limits->tail_bytes_max = config->limits_memory;
     limits->shards_max = (uint32_t)config->limits_shards;
+    limits->compact_files_per_s = (uint32_t)config->storage_compact_files;
+    limits->scrub_bytes_per_s = config->storage_scrub_rate;
+    limits->scrub_interval_ms = config->storage_scrub_interval;
 }
 
 void ks_server_apply(struct ks_server *server, const struct ks_config *config)

@@ -72,6 +72,8 @@
 #define KS_RETENTION_HOURS_MIN 24u     /* API, IncreaseStreamRetentionPeriod */
 #define KS_RETENTION_HOURS_DEFAULT 24u /* API, CreateStream */
 #define KS_RETENTION_HOURS_CAP 8760u   /* API, IncreaseStreamRetentionPeriod */
+/* Design: a stream deleted with EnforceRetention stays so long. */
+#define KS_DELETED_KEPT_MS (24u * 3600u * 1000u)
 
 /* Ordinals: 1 is the first; the two ends of the range mean "shard start" and "end of a closed
  * shard". */

@@ -229,6 +229,11 @@ void ks_engine_set_limits(struct ks_engine *engine, const struct ks_engine_limit
     atomic_store(&engine->flush_bytes, limits->flush_bytes);
     atomic_store(&engine->flush_age_ms, limits->flush_age_ms);
     atomic_store(&engine->shards_max, limits->shards_max);
+    atomic_store(&engine->compact_files_per_s, limits->compact_files_per_s);
+    atomic_store(&engine->scrub_bytes_per_s, limits->scrub_bytes_per_s);
+    atomic_store(&engine->scrub_interval_ms, limits->scrub_interval_ms);
+    if (engine->retention)
+        ks_wake_set(ks_retention_step(engine->retention)->wake);
 }
 
 const struct ks_recovery_stats *ks_engine_recovery(const struct ks_engine *engine)

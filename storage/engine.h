@@ -121,7 +121,8 @@ enum ks_status ks_engine_open(const struct ks_engine_options *options,
 void ks_engine_destroy(struct ks_engine *engine);
 KS_DEFINE_CLEANUP(struct ks_engine, ks_engine_destroy)
 
-/* While running, from any thread: takes tail_bytes_max, flush_bytes, flush_age_ms and shards_max of
+/* While running, from any thread: takes tail_bytes_max, flush_bytes, flush_age_ms, shards_max,
+ * compact_files_per_s, scrub_bytes_per_s and scrub_interval_ms of
  * limits, nothing else. What is already there stays. */
 void ks_engine_set_limits(struct ks_engine *engine, const struct ks_engine_limits *limits);
 

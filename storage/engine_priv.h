@@ -26,6 +26,9 @@ struct ks_engine {
     _Atomic uint64_t flush_bytes;     /* the limits that may change while running */
     _Atomic uint64_t flush_age_ms;
     _Atomic uint32_t shards_max;
+    _Atomic uint32_t compact_files_per_s;
+    _Atomic uint64_t scrub_bytes_per_s;
+    _Atomic uint64_t scrub_interval_ms;
     struct ks_prng prng; /* [registry's mutex] ids */
     struct ks_tail_budget tail_budget;
     struct ks_journal *journal;

@@ -16,7 +16,7 @@
 #include "storage/retention_priv.h"
 
 #define RETRY_AFTER_NS 1000000000ULL
-#define LOOK_MS_MAX 60000u /* while anything can expire: clocks are set, too */
+#define LOOK_MS_MAX 10000u /* while anything can expire: a machine sleeps, a clock is set */
 #define ALLOWANCE_MAX 64u
 #define REMOVAL_LOOK_MS 100u
 
@@ -148,7 +148,7 @@ void ks_retention_load(struct ks_retention *retention)
  */
 static void allowance_add(struct ks_retention *retention, bool is_pressed)
 {
-    uint64_t rate = retention->engine->options.limits.compact_files_per_s;
+    uint64_t rate = atomic_load(&retention->engine->compact_files_per_s);
     uint64_t now = ks_clock_mono_ns(retention->engine->options.clock);
     if (rate == 0 || is_pressed) {
         retention->allowance = ALLOWANCE_MAX;
@@ -225,12 +225,11 @@ static uint32_t purge_streams(struct ks_retention *retention, uint64_t now_unix_
 /* mu held. While something is due: until the allowance or the time after a refusal lets it go. */
 static uint64_t blocked_ms(const struct ks_retention *retention)
 {
-    const struct ks_engine_options *options = &retention->engine->options;
-    uint64_t now = ks_clock_mono_ns(options->clock);
+    uint64_t now = ks_clock_mono_ns(retention->engine->options.clock);
+    uint64_t rate = atomic_load(&retention->engine->compact_files_per_s);
     if (now < retention->retry_mono_ns)
         return (retention->retry_mono_ns - now) / 1000000 + 1;
-    return options->limits.compact_files_per_s > 0 ? 1000 / options->limits.compact_files_per_s + 1
-                                                   : 1;
+    return rate > 0 ? 1000 / rate + 1 : 1;
 }
 
 /* mu held. When begin shall be asked again, unsignalled. */

@@ -40,7 +40,7 @@ struct ks_compactor_status {
     uint64_t scrub_damaged_records;
     uint64_t scrub_passes;
     uint64_t scrub_last_pass_unix_ms; /* 0: none has ended */
-    uint64_t scrub_next_pass_unix_ms; /* 0: one is under way */
+    uint64_t scrub_next_pass_unix_ms; /* 0: one is under way, or scrubbing is off */
     uint32_t files_ready;             /* now, in the pool */
 };
 void ks_compactor_describe(struct ks_engine *engine, struct ks_compactor_status *out);

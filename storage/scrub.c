@@ -35,11 +35,12 @@ struct ks_scrub {
     uint64_t damaged_batches; /* of the segment */
     uint64_t damaged_records;
     uint64_t damaged_from;
+    bool is_due;          /* a slice, in this round */
     int64_t budget_bytes; /* below zero after a large batch */
     uint64_t budget_mono_ns;
-    uint64_t pass_mono_ns; /* when the next one begins; 0: one is under way */
-    _Atomic uint64_t segments, bytes, bad_segments, bad_batches, bad_records, passes, last_unix_ms,
-        next_unix_ms;
+    _Atomic uint64_t wait_from_mono_ns; /* for the next pass; 0: one is under way */
+    _Atomic uint64_t wait_ms_max;       /* sooner than by the interval */
+    _Atomic uint64_t segments, bytes, bad_segments, bad_batches, bad_records, passes, last_unix_ms;
 };
 
 /* ---- when ---- */
@@ -49,10 +50,20 @@ static uint64_t scrub_now(const struct ks_scrub *scrub)
     return ks_clock_mono_ns(scrub->engine->options.clock);
 }
 
-static void pass_schedule(struct ks_scrub *scrub, uint64_t in_ms)
+static void pass_schedule(struct ks_scrub *scrub, uint64_t wait_ms_max)
 {
-    scrub->pass_mono_ns = scrub_now(scrub) + in_ms * 1000000;
-    atomic_store(&scrub->next_unix_ms, ks_clock_unix_ms(scrub->engine->options.clock) + in_ms);
+    atomic_store(&scrub->wait_ms_max, wait_ms_max);
+    atomic_store(&scrub->wait_from_mono_ns, ks_max_u64(1, scrub_now(scrub)));
+}
+
+/* Milliseconds until the next pass may begin; 0: now, or one is under way. Any thread. */
+static uint64_t pass_wait_ms(const struct ks_scrub *scrub)
+{
+    uint64_t from = atomic_load(&scrub->wait_from_mono_ns);
+    uint64_t interval_ms = atomic_load(&scrub->engine->scrub_interval_ms);
+    uint64_t due = from + ks_min_u64(interval_ms, atomic_load(&scrub->wait_ms_max)) * 1000000;
+    uint64_t now = scrub_now(scrub);
+    return from == 0 || due <= now ? 0 : (due - now) / 1000000 + 1;
 }
 
 static void note_log(void *arg, struct ks_log *log)
@@ -88,13 +99,11 @@ static bool pass_begin(struct ks_scrub *scrub)
     scrub->log_at = 0;
     ks_registry_each_log(scrub->engine->registry, note_log, scrub);
     if (scrub->log_count == 0) {
-        pass_schedule(
-            scrub, ks_min_u64(FIRST_PASS_MS, scrub->engine->options.limits.scrub_interval_ms));
+        pass_schedule(scrub, FIRST_PASS_MS);
         return false;
     }
     qsort(scrub->log_ids, scrub->log_count, sizeof *scrub->log_ids, by_id);
-    scrub->pass_mono_ns = 0;
-    atomic_store(&scrub->next_unix_ms, 0);
+    atomic_store(&scrub->wait_from_mono_ns, 0);
     return true;
 }
 
@@ -105,7 +114,7 @@ static void pass_end(struct ks_scrub *scrub)
     scrub->log_count = 0;
     atomic_fetch_add(&scrub->passes, 1);
     atomic_store(&scrub->last_unix_ms, ks_clock_unix_ms(scrub->engine->options.clock));
-    pass_schedule(scrub, scrub->engine->options.limits.scrub_interval_ms);
+    pass_schedule(scrub, UINT64_MAX / 1000000);
     ks_emit(scrub->engine->options.events, KS_LEVEL_INFO, "scrub.pass",
         "segments=%llu bytes=%llu damaged_segments=%llu",
         (unsigned long long)atomic_load(&scrub->segments),
@@ -113,37 +122,37 @@ static void pass_end(struct ks_scrub *scrub)
         (unsigned long long)atomic_load(&scrub->bad_segments));
 }
 
-static uint64_t ms_until(uint64_t ns)
+/* What may be read now, after so much time. */
+static void budget_add(struct ks_scrub *scrub, uint64_t rate)
 {
-    return ns / 1000000 + 1;
+    uint64_t now = scrub_now(scrub);
+    uint64_t since_ns = ks_min_u64(now - scrub->budget_mono_ns, 60000000000ULL);
+    int64_t more = (int64_t)(since_ns / 1000 * ks_min_u64(rate, UINT32_MAX) / 1000000);
+    if (more <= 0)
+        return;
+    scrub->budget_bytes = KS_MIN(scrub->budget_bytes + more, (int64_t)SLICE_BYTES);
+    scrub->budget_mono_ns = now;
 }
 
 bool ks_scrub_is_due(struct ks_scrub *scrub, uint64_t *out_wait_ms)
 {
-    const struct ks_engine_limits *limits = &scrub->engine->options.limits;
+    uint64_t rate = atomic_load(&scrub->engine->scrub_bytes_per_s);
     *out_wait_ms = 0;
-    if (limits->scrub_interval_ms == 0 || limits->scrub_bytes_per_s == 0)
+    scrub->is_due = false;
+    if (rate == 0 || atomic_load(&scrub->engine->scrub_interval_ms) == 0)
         return false;
-    uint64_t now = scrub_now(scrub);
-    if (scrub->pass_mono_ns > now) {
-        *out_wait_ms = ms_until(scrub->pass_mono_ns - now);
+    *out_wait_ms = pass_wait_ms(scrub);
+    if (*out_wait_ms > 0)
+        return false;
+    if (atomic_load(&scrub->wait_from_mono_ns) > 0 && !pass_begin(scrub)) {
+        *out_wait_ms = pass_wait_ms(scrub);
         return false;
     }
-    if (scrub->pass_mono_ns > 0 && !pass_begin(scrub)) {
-        *out_wait_ms = ms_until(scrub->pass_mono_ns - now);
-        return false;
-    }
-    uint64_t since_ns = ks_min_u64(now - scrub->budget_mono_ns, 60000000000ULL);
-    int64_t more = (int64_t)(since_ns / 1000 * limits->scrub_bytes_per_s / 1000000);
-    if (more > 0) {
-        scrub->budget_bytes = KS_MIN(scrub->budget_bytes + more, (int64_t)SLICE_BYTES);
-        scrub->budget_mono_ns = now;
-    }
-    if (scrub->budget_bytes >= SLICE_BYTES)
-        return true;
-    uint64_t lacking = (uint64_t)((int64_t)SLICE_BYTES - scrub->budget_bytes);
-    *out_wait_ms = lacking * 1000 / limits->scrub_bytes_per_s + 1;
-    return false;
+    budget_add(scrub, rate);
+    scrub->is_due = scrub->budget_bytes >= SLICE_BYTES;
+    if (!scrub->is_due)
+        *out_wait_ms = (uint64_t)((int64_t)SLICE_BYTES - scrub->budget_bytes) * 1000 / rate + 1;
+    return scrub->is_due;
 }
 
 /* ---- one segment ---- */
@@ -312,7 +321,7 @@ static void leave_retired(struct ks_scrub *scrub)
 
 void ks_scrub_run(struct ks_scrub *scrub)
 {
-    if (scrub->pass_mono_ns > 0 || scrub->budget_bytes < SLICE_BYTES)
+    if (!scrub->is_due)
         return;
     if (scrub->segment)
         leave_retired(scrub);
@@ -343,7 +352,10 @@ void ks_scrub_describe(struct ks_scrub *scrub, struct ks_compactor_status *out)
     out->scrub_damaged_records = atomic_load(&scrub->bad_records);
     out->scrub_passes = atomic_load(&scrub->passes);
     out->scrub_last_pass_unix_ms = atomic_load(&scrub->last_unix_ms);
-    out->scrub_next_pass_unix_ms = atomic_load(&scrub->next_unix_ms);
+    bool is_on = atomic_load(&scrub->engine->scrub_bytes_per_s) > 0;
+    uint64_t wait_ms = is_on ? pass_wait_ms(scrub) : 0;
+    out->scrub_next_pass_unix_ms =
+        wait_ms > 0 ? ks_clock_unix_ms(scrub->engine->options.clock) + wait_ms : 0;
 }
 
 enum ks_status ks_scrub_create(
@@ -354,7 +366,7 @@ enum ks_status ks_scrub_create(
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot make the scrubber");
     scrub->engine = engine;
     scrub->budget_mono_ns = scrub_now(scrub);
-    pass_schedule(scrub, ks_min_u64(FIRST_PASS_MS, engine->options.limits.scrub_interval_ms));
+    pass_schedule(scrub, FIRST_PASS_MS);
     *out = scrub;
     return KS_OK;
 }

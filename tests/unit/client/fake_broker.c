@@ -184,6 +184,11 @@ static void do_request(struct fake_request *request)
     case KS_OP_MERGE_SHARDS:
     case KS_OP_UPDATE_SHARD_COUNT:
     case KS_OP_UPDATE_STREAM_MODE:
+    case KS_OP_INCREASE_STREAM_RETENTION_PERIOD:
+    case KS_OP_DECREASE_STREAM_RETENTION_PERIOD:
+    case KS_OP_RESTORE_STREAM:
+    case KS_OP_DESCRIBE_COMPACTOR:
+    case KS_OP_COMPACT:
         break;
     }
     fake_answer_error(request, KS_NOT_FOUND, 0, NULL);
