@@ -26,8 +26,6 @@ void ks_server_engine_limits(const struct ks_config *config, struct ks_engine_li
     limits->journal_file_bytes = config->storage_journal_file_bytes;
     limits->flush_bytes = config->storage_flush_bytes;
     limits->flush_age_ms = config->storage_flush_age;
-    limits->scrub_interval_ms = config->storage_scrub_interval;
-    limits->scrub_bytes_per_s = config->storage_scrub_rate;
     limits->tail_bytes_max = config->limits_memory;
     limits->shards_max = (uint32_t)config->limits_shards;
     limits->compact_files_per_s = (uint32_t)config->storage_compact_files;

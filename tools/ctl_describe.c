@@ -62,6 +62,8 @@ static bool add_description(json_t *object, const struct kstream_stream *about)
         is_fine = ctl_json_add(object, "KeyId", ctl_json_text(about->key_id));
     if (is_fine && about->ack)
         is_fine = ctl_json_add(object, "Ack", ctl_json_text(about->ack));
+    if (is_fine && about->purge_unix_ms > 0)
+        is_fine = ctl_json_add(object, "PurgeTimestamp", ctl_json_time(about->purge_unix_ms));
     return is_fine &&
            ctl_json_add(object, "RetentionPeriodHours",
                json_integer((json_int_t)about->retention_period_hours)) &&

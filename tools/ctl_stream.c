@@ -5,6 +5,8 @@
 #include "proto/limits.h"
 #include "tools/ctl_dry_run.h"
 #include "tools/ctl_param.h"
+#include "tools/ctl_retention.h"
+#include "tools/ctl_survey.h"
 #include "tools/ctl_wait.h"
 
 #include <stdio.h>
@@ -187,19 +189,29 @@ static enum kstream_status delete_dry(struct ctl *ctl, struct kstream_error *err
         ctl->hint = "--enforce-consumer-deletion deletes them as well";
         st = ctl_would_not(ctl, ctl_fail(err, KSTREAM_IN_USE, "stream '%.128s' has %u consumers",
                                     about->stream_name, about->consumer_count));
+    } else if (ctl_has(ctl, CTL_ENFORCE_RETENTION)) {
+        st = ctl_would(ctl, err, "delete stream '%s' in 24 hours, unless it is restored before",
+            about->stream_name);
     } else {
         st = ctl_would(ctl, err, "delete stream '%s' with %u open shard%s and every record in it",
             about->stream_name, about->open_shard_count, about->open_shard_count == 1 ? "" : "s");
     }
     kstream_stream_free(about);
-    return st;
+    if (st)
+        return st;
+    struct kstream_compact_info info;
+    st = ctl_survey(ctl, 0, &info, err);
+    return st ? st : ctl_survey_give(ctl, &info, err);
 }
 
 enum kstream_status ctl_run_delete_stream(struct ctl *ctl, struct kstream_error *err)
 {
     struct ctl_wait wait;
     enum kstream_status st = ctl_wait_read(ctl, &wait, err);
-    if (!st && !ctl_is_dry_run(ctl))
+    bool is_later = ctl_has(ctl, CTL_ENFORCE_RETENTION);
+    if (!st && is_later && ctl_has(ctl, CTL_WAIT))
+        st = ctl_fail(err, KSTREAM_USAGE, "'--wait' and '--enforce-retention' exclude each other");
+    if (!st && !is_later && !ctl_is_dry_run(ctl))
         st = ctl_confirm(ctl, "the stream and all its records", ctl->stream_name, err);
     if (!st)
         st = ctl_connect(ctl, err);
@@ -207,6 +219,8 @@ enum kstream_status ctl_run_delete_stream(struct ctl *ctl, struct kstream_error 
         return st;
     if (ctl_is_dry_run(ctl))
         return delete_dry(ctl, err);
+    if (is_later)
+        return ctl_delete_later(ctl, err);
     st = kstream_delete_stream(ctl->client, ctl->stream, NULL, err);
     /* Only if asked for: what is DELETING answers at once. */
     struct awaited awaited = {.status = NULL};

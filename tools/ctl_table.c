@@ -127,23 +127,49 @@ enum ks_status ctl_table_print_rows(const struct ctl_rows *rows,
 
 /* ---- an object ---- */
 
-/* The plain members, those of inner objects included, as lines of name and value. */
-static bool add_members(struct libscols_table *table, json_t *object)
+/* How many plain members have this name, those of inner objects included. */
+static size_t count_named(json_t *object, const char *name)
+{
+    size_t count = 0;
+    for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at)) {
+        json_t *member = json_object_iter_value(at);
+        if (json_is_object(member))
+            count += count_named(member, name);
+        else
+            count += strcmp(json_object_iter_key(at), name) == 0;
+    }
+    return count;
+}
+
+static bool add_member(struct libscols_table *table, const char *outer, const char *name,
+    bool is_unique, json_t *member)
+{
+    struct libscols_line *line = scols_table_new_line(table, NULL);
+    KS_CLEANUP(ks_buf_fini) struct ks_buf text;
+    ks_buf_init(&text, CELL_BYTES_MAX);
+    if (!is_unique && outer && !ks_buf_printf(&text, "%s.", outer))
+        return false;
+    return line && ks_buf_printf(&text, "%s", name) && ks_buf_append(&text, "", 1) &&
+           scols_line_set_data(line, 0, (const char *)text.data) == 0 &&
+           cell_set(line, 1, name, member);
+}
+
+/*
+ * The plain members, those of inner objects included, as lines of name and value. An inner one
+ * whose name is not the only one of its kind is OUTER.NAME.
+ */
+static bool add_members(
+    struct libscols_table *table, json_t *all, const char *outer, json_t *object)
 {
     bool is_fine = true;
     for (void *at = json_object_iter(object); is_fine && at;
          at = json_object_iter_next(object, at)) {
         const char *name = json_object_iter_key(at);
         json_t *member = json_object_iter_value(at);
-        if (json_is_object(member)) {
-            is_fine = add_members(table, member);
-            continue;
-        }
-        if (json_is_array(member) && json_array_size(member) > 0)
-            continue;
-        struct libscols_line *line = scols_table_new_line(table, NULL);
-        is_fine =
-            line && scols_line_set_data(line, 0, name) == 0 && cell_set(line, 1, name, member);
+        if (json_is_object(member))
+            is_fine = add_members(table, all, name, member);
+        else if (!json_is_array(member) || json_array_size(member) == 0)
+            is_fine = add_member(table, outer, name, count_named(all, name) == 1, member);
     }
     return is_fine;
 }
@@ -169,7 +195,7 @@ static enum ks_status print_object(
     KS_CLEANUP(scols_unref_tablep)
     struct libscols_table *table = table_new(options, options->no_header);
     if (!table || !column_add(table, "Field", NULL) || !column_add(table, "Value", NULL) ||
-        !add_members(table, object))
+        !add_members(table, object, NULL, object))
         return fail_memory(err);
     bool has_lines = scols_table_get_nlines(table) > 0;
     enum ks_status st = has_lines ? table_finish(table, to, err) : KS_OK;

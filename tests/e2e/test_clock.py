@@ -29,9 +29,10 @@ class Machine:
         self.offset = seconds
 
     def start(self, *flags):
-        # FORCE_MONOTONIC_FIX: left alone, waits on a condition end at once.
+        # FORCE_MONOTONIC_FIX: with the other value, waits on a condition end at once (wall) or hang (all).
         environment = {"LD_PRELOAD": FAKE[0], "FAKETIME_TIMESTAMP_FILE": self.file, "FAKETIME_NO_CACHE": "1",
-                       "FAKETIME_DONT_RESET": "1", "FAKETIME_FORCE_MONOTONIC_FIX": "0", "KSTREAM_BOOT_ID": self.boot * 32}
+                       "FAKETIME_DONT_RESET": "1", "FAKETIME_FORCE_MONOTONIC_FIX": "0" if self.which == "wall" else "1",
+                       "KSTREAM_BOOT_ID": self.boot * 32}
         if self.which == "wall":
             environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
         return Broker(self.scratch, *flags, environment=environment)

@@ -3,8 +3,9 @@
 import csv, io
 from ctl_test import *
 
-# A line per command that succeeds: its words, a query and what that finds. "NEW" and "OLD" are streams of this run alone:
-# the one to be made, the other there, with two shards; "AT" is an iterator at the start of stream "zz", which holds one record.
+# A line per command that succeeds: its words, a query and what that finds. "NEW", "OLD" and "KEPT" are streams of this run
+# alone: to be made, there (with two shards), deleted but kept; "AT" is an iterator at the start of stream "zz", which holds
+# one record.
 LINES = {
     "create-stream": (["NEW", "--shards", "1"], "StreamStatus", "ACTIVE"),
     "list-streams": ([], "StreamNames[?@ == 'zz'] | [0]", "zz"),
@@ -18,6 +19,11 @@ LINES = {
     "merge-shards": (["OLD", "0", "1"], "ChildShards[0]", "shardId-000000000002"),
     "update-shard-count": (["OLD", "4"], "CurrentShardCount", 2),
     "update-stream-mode": (["OLD", "StreamMode=ON_DEMAND"], "StreamMode", "ON_DEMAND"),
+    "restore-stream": (["KEPT"], "StreamStatus", "ACTIVE"),
+    "increase-stream-retention-period": (["OLD", "--retention-period-hours", "72"], "RetentionPeriodHours", 72),
+    "decrease-stream-retention-period": (["OLD", "--hours", "24"], "RetentionPeriodHours", 24),
+    "describe-compactor": ([], "Scrubber.DamagedRecords", 0),
+    "compact": (["--dry-run"], "WouldGo.Segments", 0),
     "put-record": (["other", "--partition-key", "k", "--data", "d"], "ShardId", "shardId-000000000000"),
     "put-records": (["other", "--records", "Data=a,PartitionKey=k", "Data=b,PartitionKey=k"], "FailedRecordCount", 0),
     "put": (["other", os.devnull, "--progress", "none"], "records", 0),
@@ -51,10 +57,13 @@ class Lines:
 
     def __call__(self, command):
         self.number += 1
-        names = {"NEW": "new%d" % self.number, "OLD": "old%d" % self.number, "AT": self.at}
+        names = {"NEW": "new%d" % self.number, "OLD": "old%d" % self.number, "KEPT": "kept%d" % self.number, "AT": self.at}
         words, query, expected = LINES[command]
-        if "OLD" in words:
-            self.ctl("create-stream", names["OLD"], "--shards", "2", "-o", "none")
+        for name in ("OLD", "KEPT"):
+            if name in words:
+                self.ctl("create-stream", names[name], "--shards", "2", "-o", "none")
+        if "KEPT" in words:
+            self.ctl("delete-stream", names["KEPT"], "--enforce-retention", "-o", "none")
         return [names.get(word, word) for word in words], query, expected
 
 

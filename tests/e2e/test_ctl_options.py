@@ -4,7 +4,8 @@ from ctl_test import *
 
 # Those that change nothing, or only say something (confirm-clock); every other command takes --dry-run.
 READ_ONLY = ("list-streams", "describe-stream", "describe-stream-summary", "wait stream-exists", "wait stream-not-exists",
-             "list-shards", "get-shard-iterator", "get-records", "tail", "status", "confirm-clock", "completion", "help", "version")
+             "list-shards", "get-shard-iterator", "get-records", "tail", "status", "confirm-clock", "describe-compactor",
+             "completion", "help", "version")
 
 
 def write(path, text):
@@ -107,6 +108,8 @@ def test_every_command_that_changes_something_can_be_tried(scratch):
     broker, ctl = begin(scratch)
     ctl("create-stream", "clicks", "--shards", "2")
     ctl("put-record", "clicks", "--key", "k", "--data", "d")
+    ctl("create-stream", "deleted")
+    ctl("delete-stream", "deleted", "--enforce-retention")
     before = everything(ctl)
     # Words with which it would succeed, and with which it would be refused with the code that stands there.
     tries = {
@@ -120,6 +123,12 @@ def test_every_command_that_changes_something_can_be_tried(scratch):
                                ["clicks", "1000000"], "LimitExceeded"),
         "update-stream-mode": (["clicks", "StreamMode=ON_DEMAND"], "make stream 'clicks' ON_DEMAND",
                                ["nope", "StreamMode=ON_DEMAND"], "ResourceNotFound"),
+        "restore-stream": (["deleted"], "restore stream 'deleted'", ["clicks"], "ResourceInUse"),
+        "increase-stream-retention-period": (["clicks", "--hours", "48"], "48 hours instead of 24", ["nope", "--hours", "48"],
+                                             "ResourceNotFound"),
+        "decrease-stream-retention-period": (["clicks", "--hours", "24"], "24 hours instead of 24",
+                                             ["clicks", "--hours", "25"], "InvalidArgument"),
+        "compact": ([], "clear away 0 segments", ["--stream-name", "nope"], "ResourceNotFound"),
         "put-record": (["clicks", "hello", "--key", "k"], "store 5 bytes in stream 'clicks' under key 'k'",
                        ["clicks", "x", "--key", "k" * 300], "Validation"),
         "put-records": (["clicks", "--records", "Data=ab,PartitionKey=k", "Data=c,PartitionKey=l"],

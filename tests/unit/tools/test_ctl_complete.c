@@ -10,7 +10,7 @@ struct complete_case {
 
 static const struct complete_case cases[] = {
     {"describe-stream-", "describe-stream-summary "},
-    {"stream de", "describe delete "},
+    {"stream del", "delete "},
     {"wait ~", "stream-exists stream-not-exists "},
     {"stre", "stream "},
     {"__co", ""},

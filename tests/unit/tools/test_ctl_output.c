@@ -49,6 +49,13 @@ static const struct print_case cases[] = {
         "\n"
         "ShardId  Start  Seq.Start\n"
         "s0       0      7\n"},
+    {"{\"Bytes\": 1, \"Last\": {\"Bytes\": 2, \"Files\": 3}, \"All\": {\"Bytes\": 4}}",
+        CTL_OUTPUT_TABLE, NULL, NULL, false,
+        "Field       Value\n"
+        "Bytes       1\n"
+        "Last.Bytes  2\n"
+        "Files       3\n"
+        "All.Bytes   4\n"},
     /* As the aws CLI writes text. */
     {list_text, CTL_OUTPUT_TEXT, "StreamNames", NULL, false, "clicks\tviews\n"},
     {list_text, CTL_OUTPUT_TEXT, "StreamNames[1]", NULL, false, "views\n"},
