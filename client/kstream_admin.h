@@ -160,7 +160,7 @@ struct kstream_compactor_info {
     int is_running;
     int is_retention_held; /* 1: the clock is not trusted, nothing more expires */
     uint64_t next_due_unix_ms;
-    uint64_t run_started_unix_ms; /* the last pass, or the one under way */
+    uint64_t run_started_unix_ms; /* the pass under way, or the last that retired anything */
     uint64_t run_ended_unix_ms;
     uint64_t run_segments;
     uint64_t run_bytes;

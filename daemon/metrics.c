@@ -332,6 +332,34 @@ static void write_connections(struct writer *writer, struct ks_server *server)
     single(writer, METRIC_PARKED, parked);
 }
 
+static void write_compactor(struct writer *writer, const struct ks_compactor_status *compactor)
+{
+    single(writer, METRIC_SEGMENTS_RETIRED, compactor->segments_retired);
+    single(writer, METRIC_RETIRED_BYTES, compactor->bytes_retired);
+    single(writer, METRIC_RETIRED_RECORDS, compactor->records_retired);
+    single(writer, METRIC_HELD_SEGMENTS, compactor->segments_held);
+    single(writer, METRIC_HELD_BYTES, compactor->bytes_held);
+    single(writer, METRIC_STREAMS_PURGED, compactor->streams_purged);
+    single(writer, METRIC_SHARDS_REMOVED, compactor->shards_removed);
+    begin(writer, METRIC_COMPACTOR_START);
+    sample_milli(writer, "", (int64_t)compactor->last.started_unix_ms);
+    begin(writer, METRIC_COMPACTOR_END);
+    sample_milli(writer, "", (int64_t)compactor->last.ended_unix_ms);
+    single(writer, METRIC_COMPACTOR_SEGMENTS, compactor->last.segments);
+    single(writer, METRIC_COMPACTOR_BYTES, compactor->last.bytes);
+    single(writer, METRIC_COMPACTOR_RECORDS, compactor->last.records);
+}
+
+static void write_scrubber(struct writer *writer, const struct ks_compactor_status *compactor)
+{
+    single(writer, METRIC_SCRUBBED_SEGMENTS, compactor->scrub_segments);
+    single(writer, METRIC_SCRUBBED_BYTES, compactor->scrub_bytes);
+    single(writer, METRIC_SCRUB_PASSES, compactor->scrub_passes);
+    begin(writer, METRIC_SCRUB_END);
+    sample_milli(writer, "", (int64_t)compactor->scrub_last_pass_unix_ms);
+    single(writer, METRIC_CHECKSUM_ERRORS, compactor->scrub_damaged_records);
+}
+
 static void write_engine(
     struct writer *writer, struct ks_server *server, const struct ks_engine_stats *stats)
 {
@@ -345,9 +373,7 @@ static void write_engine(
     single(writer, METRIC_FLUSHED_BYTES, stats->flushed_bytes);
     single(writer, METRIC_FLUSH_ROUNDS, stats->flush_rounds);
     single(writer, METRIC_SEGMENTS_SEALED, stats->segments_sealed);
-    single(writer, METRIC_SEGMENTS_RETIRED, compactor.segments_retired);
-    single(writer, METRIC_RETIRED_BYTES, compactor.bytes_retired);
-    single(writer, METRIC_RETIRED_RECORDS, compactor.records_retired);
+    write_compactor(writer, &compactor);
     single(writer, METRIC_FILES_POOLED, stats->files_pooled);
     single(writer, METRIC_FILES_RECYCLED, stats->files_recycled);
     single(writer, METRIC_CATALOG_COMMITS, stats->catalog_commits);
@@ -358,9 +384,7 @@ static void write_engine(
     single(writer, METRIC_INDEX_ENTRIES, stats->index_entries_written);
     single(writer, METRIC_INDEX_LOOKUPS, stats->index_lookups);
     single(writer, METRIC_INDEX_REBUILDS, stats->index_rebuilds);
-    single(writer, METRIC_SCRUBBED_SEGMENTS, compactor.scrub_segments);
-    single(writer, METRIC_SCRUBBED_BYTES, compactor.scrub_bytes);
-    single(writer, METRIC_CHECKSUM_ERRORS, compactor.scrub_damaged_records);
+    write_scrubber(writer, &compactor);
 }
 
 static void write_clock(struct writer *writer, struct ks_server *server)

@@ -266,6 +266,7 @@ static void run_note_begun(struct ks_retention *retention)
     if (retention->is_running)
         return;
     retention->is_running = true;
+    retention->before = retention->last;
     retention->last = (struct ks_compactor_run){
         .started_unix_ms = ks_clock_unix_ms(retention->engine->options.clock)};
 }
@@ -280,6 +281,9 @@ static void run_note_ended(struct ks_retention *retention)
         retention->is_running = false;
         retention->last.ended_unix_ms = ks_clock_unix_ms(retention->engine->options.clock);
         run = retention->last;
+        /* A pass that found nothing to retire does not hide the figures of one that did. */
+        if (run.segments == 0 && retention->before.segments > 0)
+            retention->last = retention->before;
     }
     if (run.segments > 0)
         ks_emit(retention->engine->options.events, KS_LEVEL_INFO, "retention.pass",

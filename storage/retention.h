@@ -32,7 +32,7 @@ struct ks_compactor_status {
     uint64_t streams_purged;
     uint64_t shards_removed;      /* closed ones whose last record had expired */
     uint64_t commits_refused;     /* a full disk: tried again */
-    struct ks_compactor_run last; /* the last pass, or the one under way */
+    struct ks_compactor_run last; /* the pass under way, or the last that retired anything */
     uint64_t scrub_segments;      /* verified */
     uint64_t scrub_bytes;
     uint64_t scrub_damaged_segments;

@@ -42,6 +42,7 @@ struct ks_retention {
     uint64_t retry_mono_ns;     /* after a refusal: not before */
     bool is_running;
     struct ks_compactor_run last;
+    struct ks_compactor_run before; /* the one before it */
     uint64_t commits_refused;
 
     /* The round's: the step's, then the catalog's. */

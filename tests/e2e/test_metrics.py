@@ -1,7 +1,8 @@
 """/metrics: the figures are right, every one of them moves, the series are bounded, and Prometheus has no complaint."""
 import re, threading
 from kstream_test import *
-from test_clock import DAY, Machine
+from reshard_test import MIDDLE, split
+from test_clock import DAY, HOUR, Machine
 from test_routed import Router, part
 from test_service import hold_thread, let_thread_go, thread_of
 
@@ -315,6 +316,36 @@ def see_delayed_reads(seen, scratch):
     broker.stop()
 
 
+def see_compactor(seen, scratch):
+    machine = Machine(scratch, "all")
+    broker = machine.start("--flush-age", "1ms", "--segment-bytes", "16MiB", "--scrub-interval", "1ms", "--write-timeout",
+                           "1h")
+    client = broker.client()
+    client.create_stream("s")
+    client.create_stream("kept")
+    split(client, "s", 0, MIDDLE)
+    client.put("s", [("k", b"old one")])
+    wait_until(lambda: any(b"old one" in open(path, "rb").read(8192) for path in segment_files(broker)), "it is flushed")
+    client.call(DELETE, (1, "kept"), (100, 1))
+    machine.set(25 * HOUR)
+    client = broker.client()
+    client.call(COMPACT)
+    seen.look(broker, "kstream_streams_purged_total", "kstream_shards_removed_total", "kstream_compactor_run_records",
+              "kstream_compactor_run_segments", "kstream_compactor_run_bytes", "kstream_compactor_run_end_timestamp_seconds",
+              "kstream_compactor_run_start_timestamp_seconds")
+    client.create_stream("t")
+    fill(client, "t", 24)
+    wait_until(lambda: scrape(broker).one("kstream_segments_sealed_total") >= 1, "a segment is full")
+    slow = broker.client()
+    at = slow.iterator("t")
+    for _ in range(3):  # more than the sockets take
+        slow.send(GET_RECORDS, encode((1, at)))
+    seen.look(broker, "kstream_scrub_passes_total", "kstream_scrub_pass_end_timestamp_seconds")
+    client.call(DELETE, (1, "t"))
+    seen.look(broker, "kstream_held_segments", "kstream_held_bytes")
+    broker.kill()
+
+
 def see_clock(seen, scratch):
     machine = Machine(scratch, "wall")
     broker = machine.start("--clock-adopt-after", "2s")
@@ -331,7 +362,7 @@ def see_clock(seen, scratch):
 def test_every_family_moves(scratch):
     """A metric that nothing increments would be an alert that never comes."""
     seen = Seen()
-    for scene in (see_traffic_and_limits, see_full_journal, see_segments, see_delayed_reads, see_clock):
+    for scene in (see_traffic_and_limits, see_full_journal, see_segments, see_delayed_reads, see_compactor, see_clock):
         folder = os.path.join(scratch, scene.__name__)
         os.mkdir(folder)
         scene(seen, folder)

@@ -5,6 +5,7 @@ clock does.
 """
 import glob, json
 from kstream_test import *
+from reshard_test import MIDDLE, indexes, merge, read_lineage, shards_of, split, tiles
 from test_clock import Machine, DAY, HOUR, MINUTE, confirm, kernel_is_synchronised, logged
 
 KSTREAMCTL = os.environ.get("KSTREAMCTL", "build/release/tools/kstreamctl")
@@ -67,7 +68,13 @@ def wait_flushed(broker, words):
 
 def test_lines_word_for_word(scratch):
     broker = Broker(scratch)
-    line(broker, 'kstreamctl create-stream --stream-name "example-stream" --shard-count 1')
+    assert line(broker, "kstreamctl list-streams --query 'StreamNames' --output table").split() == ["StreamName"]
+    said = json.loads(line(broker, 'kstreamctl create-stream --stream-name "example-stream" --shard-count 1'))
+    assert said == {"StreamName": "example-stream", "StreamStatus": "ACTIVE"}, said
+    listed = line(broker, "kstreamctl list-streams --query 'StreamNames' --output table")
+    assert listed.split() == ["StreamName", "example-stream"], listed
+    about = json.loads(line(broker, 'kstreamctl describe-stream --stream-name "example-stream"'))["StreamDescription"]
+    assert about["StreamStatus"] == "ACTIVE" and about["RetentionPeriodHours"] == 24 and len(about["Shards"]) == 1, about
     line(broker, 'kstreamctl put-record --stream-name example-stream --partition-key k --data hello')
     said = json.loads(line(broker, 'kstreamctl increase-stream-retention-period --stream-name "example-stream" '
                                    '--retention-period-seconds 259200'))
@@ -325,6 +332,32 @@ def test_a_jump_over_a_week_expires_nothing_until_confirmed(scratch):
     broker.stop()
 
 
+def test_all_clocks_back_expire_nothing(scratch):
+    """What no real machine does: the boot clock goes back. Time stands, nothing expires, and later it expires as ever."""
+    machine = Machine(scratch, "all")
+    broker = machine.start(*QUICK)
+    client = broker.client()
+    client.create_stream("s")
+    client.put("s", [("k", b"a")])
+    for jump in (-25 * HOUR, -8 * DAY):
+        machine.set(jump)
+        client = broker.client()
+        client.call(COMPACT)
+        assert read(client, "s") == [b"a"], "a jump by %d s expired a record" % jump
+        client.put("s", [("k", b"a")])
+        machine.set(0)
+        client = broker.client()
+        assert read(client, "s") == [b"a", b"a"]
+        client.call(DELETE, (1, "s"))
+        client.create_stream("s")
+        client.put("s", [("k", b"a")])
+    machine.set(25 * HOUR)
+    client = broker.client()
+    client.call(COMPACT)
+    assert read(client, "s") == []
+    broker.stop()
+
+
 def test_a_start_after_a_reboot(scratch):
     """At the start a gap of up to 7 d is believed; a larger one holds retention; time never goes back."""
     for n, (jump, left) in enumerate([(25 * HOUR, []), (8 * DAY, [b"a"]), (-25 * HOUR, [b"a"])]):
@@ -343,6 +376,47 @@ def test_a_start_after_a_reboot(scratch):
         broker = machine.start()
         assert read(broker.client(), "s") == left, (jump, broker.log())
         broker.stop()
+
+
+# ---- closed shards ----
+
+def test_closed_shards_vanish(scratch):
+    """All clocks forward: a closed shard is there while a record of it can be read, and gone when the last has expired."""
+    machine = Machine(scratch, "all")
+    broker = machine.start(*QUICK)
+    client = broker.client()
+    client.create_stream("s")
+    client.put("s", [("k", b"of the parent")])
+    wait_flushed(broker, b"of the parent")
+    split(client, "s", 0, MIDDLE)
+    machine.set(12 * HOUR)
+    client = broker.client()
+    client.put("s", [("k", b"of a child")])
+    wait_flushed(broker, b"of a child")
+    merge(client, "s", 1, 2)
+    machine.set(23 * HOUR)
+    client = broker.client()
+    client.call(COMPACT)
+    assert indexes(shards_of(client, "s")) == [0, 1, 2, 3]
+    assert [data for _, _, _, data in read_lineage(client, "s")] == [b"of the parent", b"of a child"]
+    machine.set(25 * HOUR)
+    client = broker.client()
+    client.call(COMPACT)
+    wait_until(lambda: compactor(broker)["SinceStart"]["ShardsRemoved"] == 1, "the parent is gone")
+    assert indexes(shards_of(client, "s")) == [1, 2, 3]
+    assert [data for _, _, _, data in read_lineage(client, "s")] == [b"of a child"]
+    assert refused(client, GET_ITERATOR, (1, "s"), (2, "shardId-000000000000"), (3, "TRIM_HORIZON")).is_("KS_NOT_FOUND")
+    broker.kill()
+    broker = machine.start(*QUICK)
+    assert indexes(shards_of(broker.client(), "s")) == [1, 2, 3], "a restart brought the parent back"
+    machine.set(37 * HOUR)
+    client = broker.client()
+    client.call(COMPACT)
+    wait_until(lambda: compactor(broker)["SinceStart"]["ShardsRemoved"] == 2, "the children are gone")
+    assert indexes(shards_of(client, "s")) == [3] and tiles(shards_of(client, "s"))
+    client.put("s", [("k", b"new")])
+    assert [data for _, _, _, data in read_lineage(client, "s")] == [b"new"]
+    broker.stop()
 
 
 # ---- the compactor ----
@@ -489,6 +563,6 @@ if __name__ == "__main__":
               test_a_deleted_stream_purges_itself_after_a_day, test_errors_of_the_retention_period,
               test_errors_of_the_command, test_a_decrease_asks_when_records_would_go, test_all_clocks_forward_expire,
               test_wall_clock_alone_expires_nothing, test_wall_clock_that_stays_is_believed,
-              test_a_jump_over_a_week_expires_nothing_until_confirmed, test_a_start_after_a_reboot, test_space_comes_back,
+              test_a_jump_over_a_week_expires_nothing_until_confirmed, test_all_clocks_back_expire_nothing, test_a_start_after_a_reboot, test_closed_shards_vanish, test_space_comes_back,
               test_a_slow_reader_gets_what_it_was_given, test_a_trickle_gives_its_space_back,
               test_the_scrubber_tells_of_damage, test_settings_change_while_it_runs)

@@ -136,6 +136,30 @@ START_TEST(a_kept_stream_is_purged_when_its_time_is_over)
 }
 END_TEST
 
+/* What somebody sees who asks after the night is the pass that did something. */
+START_TEST(a_pass_that_retires_nothing_leaves_the_figures_of_the_last)
+{
+    struct ks_compactor_status status;
+    setup();
+    put_minutely(world_log(&world, "orders", 0), 120, 1000);
+    ck_assert_int_eq(world_create(&world, "empty", 1), KS_OK);
+    advance(DAY_MS);
+    compact();
+    ks_compactor_describe(world.engine, &status);
+    ck_assert_uint_eq(status.last.records, 120);
+    uint64_t started_unix_ms = status.last.started_unix_ms;
+    ck_assert_int_eq(world_delete_later(&world, "empty", DAY_MS), KS_OK);
+    advance(DAY_MS + 1);
+    compact();
+    ks_compactor_describe(world.engine, &status);
+    ck_assert_uint_eq(status.streams_purged, 1);
+    ck_assert(!status.is_running);
+    ck_assert_uint_eq(status.last.records, 120);
+    ck_assert_uint_eq(status.last.started_unix_ms, started_unix_ms);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_plain_delete_purges_a_kept_stream_at_once)
 {
     setup();
@@ -242,6 +266,7 @@ KS_SUITE("storage/retention_stream")
     KS_TEST(a_refused_change_leaves_the_stream_as_it_was);
     KS_TEST_LOOP(a_kept_stream_is_read_and_restored, 2);
     KS_TEST_LOOP(a_kept_stream_is_purged_when_its_time_is_over, 2);
+    KS_TEST(a_pass_that_retires_nothing_leaves_the_figures_of_the_last);
     KS_TEST(a_plain_delete_purges_a_kept_stream_at_once);
     KS_TEST(a_purge_that_finds_no_room_is_tried_again);
     KS_TEST_LOOP(a_closed_shard_is_there_until_its_close_has_expired, 4);
