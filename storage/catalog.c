@@ -107,8 +107,10 @@ static const ProtobufCMessageDescriptor *row_type(enum ks_catalog_table table, s
 {
     switch (table) {
     case KS_TABLE_META:
-        return ks_view_equal(key, ks_view_of_text("journal"))
-                   ? &kstream__catalog__journal_row__descriptor
+        if (ks_view_equal(key, ks_view_of_text("journal")))
+            return &kstream__catalog__journal_row__descriptor;
+        return ks_view_equal(key, ks_view_of_text(KS_CATALOG_ACCOUNT_KEY))
+                   ? &kstream__catalog__account_row__descriptor
                    : &kstream__catalog__high_water_row__descriptor;
     case KS_TABLE_STREAMS:
         return &kstream__catalog__stream_row__descriptor;

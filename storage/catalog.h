@@ -19,7 +19,7 @@ struct ks_catalog;
 
 enum ks_catalog_table {
     KS_TABLE_META,    /* "journal" {uuid, run id, named LSN, clean}, "high.log", "high.stream",
-                         "high.file" */
+                         "high.file", "account" */
     KS_TABLE_STREAMS, /* stream number (u64 big-endian) -> stream */
     KS_TABLE_SHARDS,  /* stream number, shard index (u64 u32 be) -> shard with its log id */
     KS_TABLE_FILES,   /* file id -> segment file: state, generation, log, first and last sequence,
@@ -30,6 +30,8 @@ enum ks_catalog_table {
     KS_TABLE_COUNT,
 };
 extern const char *const ks_catalog_table_names[KS_TABLE_COUNT];
+
+#define KS_CATALOG_ACCOUNT_KEY "account"
 
 /* Of a shard in the catalog. Those that are planned belong to a reshard under way: they are not yet
  * in the snapshot. */

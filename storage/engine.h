@@ -126,6 +126,10 @@ KS_DEFINE_CLEANUP(struct ks_engine, ks_engine_destroy)
  * limits, nothing else. What is already there stays. */
 void ks_engine_set_limits(struct ks_engine *engine, const struct ks_engine_limits *limits);
 
+/* A record of so many bytes, key and data, can be stored: a batch lies in one segment and in one
+ * journal block. */
+uint64_t ks_engine_record_bytes_max(const struct ks_engine *engine);
+
 const struct ks_recovery_stats *ks_engine_recovery(const struct ks_engine *engine);
 bool ks_engine_is_poisoned(struct ks_engine *engine);
 

@@ -151,12 +151,24 @@ static uint64_t batch_bytes(uint32_t stored_bytes)
     return ks_journal_block_bytes(1, KS_JOURNAL_ENDS_BESIDE_DATA, stored_bytes);
 }
 
+/* Of a block, header included. */
+static uint64_t block_bytes_most(const struct ks_journal *journal)
+{
+    return ks_min_u64(journal->block_bytes_max, journal->file_bytes - KS_JOURNAL_FILE_HEADER_BYTES);
+}
+
+uint64_t ks_journal_batch_bytes_max(const struct ks_journal *journal)
+{
+    uint64_t most = block_bytes_most(journal);
+    return most - most % KS_JOURNAL_BLOCK_ALIGN -
+           ks_journal_head_bytes(1, KS_JOURNAL_ENDS_BESIDE_DATA);
+}
+
 enum ks_status ks_journal_reserve(
     struct ks_journal *journal, uint32_t stored_bytes, uint64_t *out_reserved)
 {
     uint64_t bytes = batch_bytes(stored_bytes);
-    if (bytes > journal->block_bytes_max ||
-        bytes > journal->file_bytes - KS_JOURNAL_FILE_HEADER_BYTES)
+    if (bytes > block_bytes_most(journal))
         return KS_TOO_LARGE;
     return journal_reserve(journal, bytes, out_reserved);
 }

@@ -39,6 +39,8 @@ struct ks_journal_entry {
     uint32_t bytes;
 };
 
+/* A longer batch fits no block. */
+uint64_t ks_journal_batch_bytes_max(const struct ks_journal *journal);
 /* Room for a batch in a later block: contiguous room in zeroed files is counted, so that after a
  * KS_OK nothing but the disk can fail. Errors: KS_THROTTLED (full until a flush), KS_TOO_LARGE
  * (never fits a block). *out_reserved is given to ks_journal_release when the block that holds the

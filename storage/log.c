@@ -149,10 +149,23 @@ static enum ks_status append_check_log(const struct ks_log *log, const struct ks
     return judged;
 }
 
+/* Of a stored batch, whatever the journal takes. */
+static uint64_t stored_bytes_max(const struct ks_engine *engine)
+{
+    return ks_min_u64(
+        KS_BATCH_STORED_BYTES_MAX, engine->options.limits.segment_bytes / SEGMENT_SHARE);
+}
+
+uint64_t ks_engine_record_bytes_max(const struct ks_engine *engine)
+{
+    uint64_t bytes =
+        ks_min_u64(stored_bytes_max(engine), ks_journal_batch_bytes_max(engine->journal));
+    return bytes - KS_BATCH_PREFIX_BYTES_MAX - KS_RECORD_OVERHEAD_BYTES_MAX;
+}
+
 static enum ks_status append_header(const struct ks_log *log, struct ks_append *append,
     struct ks_batch_header *out_header, struct ks_error *err)
 {
-    const struct ks_engine_limits *limits = &log->engine->options.limits;
     *out_header = (struct ks_batch_header){.log_id = log->log_id,
         .record_count = append->record_count,
         .records_bytes = (uint32_t)append->records.bytes,
@@ -163,12 +176,10 @@ static enum ks_status append_header(const struct ks_log *log, struct ks_append *
         out_header->producer_sequence = append->producer_sequence;
         out_header->flags = append->is_producer_first ? KS_BATCH_FLAG_FIRST : 0;
     }
-    uint64_t bytes_max =
-        ks_min_u64(KS_BATCH_STORED_BYTES_MAX, limits->segment_bytes / SEGMENT_SHARE);
     size_t bytes = append->records.bytes > KS_BATCH_RECORDS_BYTES_MAX
                        ? SIZE_MAX
                        : ks_batch_stored_bytes(out_header);
-    if (bytes > bytes_max)
+    if (bytes > stored_bytes_max(log->engine))
         return ks_fail(err, KS_TOO_LARGE, 0, "a batch of %zu bytes of records is too large",
             append->records.bytes);
     append->stored_bytes = (uint32_t)bytes;

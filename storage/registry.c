@@ -43,6 +43,7 @@ struct ks_stream *ks_stream_copy(const struct ks_stream *from, uint32_t more_sha
     stream->shards = shards;
     stream->open_by_hash = open_by_hash;
     stream->shard_count = shard_count;
+    ks_tags_ref(stream->tags);
     if (from->shard_count > 0)
         memcpy(shards, from->shards, from->shard_count * sizeof *shards);
     if (from->open_count > 0)
@@ -66,6 +67,7 @@ void ks_stream_unref(struct ks_stream *stream)
         if (stream->shards[i].log)
             ks_log_unref(stream->shards[i].log);
     }
+    ks_tags_unref(stream->tags);
     ks_free(stream->shards);
     ks_free(stream->open_by_hash);
     ks_free(stream);
@@ -429,6 +431,12 @@ enum ks_status ks_registry_list_on_demand(
     }
     *out_streams = streams;
     return KS_OK;
+}
+
+uint32_t ks_registry_on_demand_streams(struct ks_engine *engine)
+{
+    KS_LOCK_SCOPE(&engine->registry->mu);
+    return engine->registry->on_demand_count;
 }
 
 void ks_registry_each_kept(struct ks_registry *registry,

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "base/u128.h"
 #include "storage/log.h"
+#include "storage/tags.h"
 
 struct ks_engine;
 
@@ -40,6 +41,18 @@ struct ks_shard {
     ks_u128 hash_last; /* inclusive */
 };
 
+/* Figures of each shard alone, in the order of the Kinesis API. */
+enum ks_shard_metric {
+    KS_SHARD_INCOMING_BYTES,
+    KS_SHARD_INCOMING_RECORDS,
+    KS_SHARD_OUTGOING_BYTES,
+    KS_SHARD_OUTGOING_RECORDS,
+    KS_SHARD_WRITE_THROTTLED,
+    KS_SHARD_READ_THROTTLED,
+    KS_SHARD_ITERATOR_AGE,
+    KS_SHARD_METRIC_COUNT
+};
+
 /* A snapshot: never changes once published. */
 struct ks_stream {
     _Atomic uint32_t refs;
@@ -53,8 +66,12 @@ struct ks_stream {
     uint64_t retention_floor_unix_ms; /* older records are gone, whatever the retention */
     uint64_t purge_unix_ms; /* DELETING, but readable and restorable until then; 0 = not */
     uint32_t record_bytes_max;
-    enum ks_ack ack;           /* when its puts are answered */
-    uint64_t routing_epoch;    /* raised at every change of the open shards; starts at 1 */
+    uint32_t warm_mibps;    /* what an on-demand stream is to take at any time; 0: not said */
+    uint32_t shard_metrics; /* bits (1 << enum ks_shard_metric) that each shard has figures of */
+    struct ks_tags *tags;   /* referenced; NULL: none */
+    enum ks_ack ack;        /* when its puts are answered */
+    /* Raised at every change of the open shards or of record_bytes_max; starts at 1. */
+    uint64_t routing_epoch;
     uint32_t next_shard_index; /* above every index ever given to a shard of this stream */
     uint32_t shard_count;      /* 0 while CREATING */
     struct ks_shard *shards;   /* by index */
@@ -88,6 +105,7 @@ uint32_t ks_registry_list(struct ks_engine *engine, const char *after, uint32_t 
 uint32_t ks_registry_stream_count(struct ks_engine *engine);
 /* Open shards of all streams, for the account limit. */
 uint32_t ks_registry_open_shards(struct ks_engine *engine);
+uint32_t ks_registry_on_demand_streams(struct ks_engine *engine);
 
 /* An admin operation under way: memory of the caller until deliver has run on home's owner. */
 struct ks_admin {
@@ -107,6 +125,9 @@ struct ks_stream_spec {
     enum ks_stream_mode mode;
     uint32_t retention_hours;
     uint32_t record_bytes_max;
+    uint32_t warm_mibps;
+    const struct ks_tag *tags; /* copied; KS_TAGS_PER_STREAM_MAX at most */
+    uint32_t tag_count;
     enum ks_ack ack;
 };
 
@@ -139,6 +160,28 @@ enum ks_status ks_stream_set_retention(struct ks_engine *engine, uint64_t stream
 /* Its shards stay as they are; an on-demand one is resharded by the broker from then on. */
 enum ks_status ks_stream_set_mode(struct ks_engine *engine, uint64_t stream_number,
     enum ks_stream_mode mode, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
+
+enum ks_setting {
+    KS_SETTING_RECORD_BYTES, /* number; producers that route are told by a newer routing */
+    KS_SETTING_WARM_MIBPS,   /* number */
+    KS_SETTING_METRICS_ON,   /* number: bits to be added to shard_metrics */
+    KS_SETTING_METRICS_OFF,  /* number: bits to be taken out */
+    KS_SETTING_TAGS_ADD,     /* tags; by mail KS_LIMIT: there would be too many */
+    KS_SETTING_TAGS_REMOVE,  /* tags, by their keys */
+};
+/* Memory of the caller, as what it points to, until deliver has run. */
+struct ks_setting_change {
+    enum ks_setting setting;
+    uint32_t number;
+    const struct ks_tag *tags;
+    uint32_t tag_count;
+    uint32_t metrics_before; /* result: shard_metrics at its turn */
+};
+/* One of the settings. Changes of tags wait for other changes of the stream instead of being
+ * refused, and nobody sees UPDATING for them. */
+enum ks_status ks_stream_set(struct ks_engine *engine, uint64_t stream_number,
+    struct ks_setting_change *change, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
+
 /* ACTIVE -> DELETING, but readable and restorable; purged keep_ms from now. A plain delete of such
  * a stream purges it at once. */
 enum ks_status ks_stream_delete_later(struct ks_engine *engine, uint64_t stream_number,

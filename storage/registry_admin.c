@@ -80,6 +80,7 @@ static void stream_fill(
     stream->mode = spec->mode;
     stream->retention_hours = spec->retention_hours;
     stream->record_bytes_max = spec->record_bytes_max;
+    stream->warm_mibps = spec->warm_mibps;
     stream->ack = spec->ack;
     stream->routing_epoch = 1;
     stream->next_shard_index = spec->shard_count;
@@ -201,6 +202,10 @@ enum ks_status ks_stream_create(struct ks_engine *engine, const struct ks_stream
         work->stream = ks_stream_new(spec->shard_count);
     if (!work || !creating || !work->stream)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot create stream '%s'", spec->name);
+    st = ks_tags_with(NULL, spec->tags, spec->tag_count, &work->stream->tags, err);
+    if (st)
+        return st;
+    creating->tags = ks_tags_ref(work->stream->tags);
     stream_fill(creating, spec, KS_STREAM_CREATING);
     stream_fill(work->stream, spec, KS_STREAM_ACTIVE);
     creating->created_unix_ms = ks_clock_unix_ms(engine->options.clock);

@@ -135,6 +135,24 @@ static enum ks_status count_shard(
 
 /* ---- streams ---- */
 
+static enum ks_status settings_from_row(
+    const Kstream__Catalog__StreamRow *row, struct ks_stream *stream, struct ks_error *err)
+{
+    stream->record_bytes_max = row->record_bytes_max;
+    stream->ack = row->ack == KS_ACK_MEMORY ? KS_ACK_MEMORY : KS_ACK_DURABLE;
+    stream->warm_mibps = row->warm_mibps;
+    stream->shard_metrics = row->shard_metrics;
+    if (row->ack > KS_ACK_MEMORY || row->shard_metrics >> KS_SHARD_METRIC_COUNT)
+        return damaged(err, "streams", row->stream_number, "impossible ack or metrics");
+    KS_AUTO_FREE struct ks_tag *tags = ks_calloc(row->n_tags + 1, sizeof *tags);
+    if (!tags || row->n_tags > UINT32_MAX)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot load the streams");
+    for (size_t i = 0; i < row->n_tags; i++)
+        tags[i] = (struct ks_tag){row->tags[i]->key, row->tags[i]->value};
+    enum ks_status st = ks_tags_with(NULL, tags, (uint32_t)row->n_tags, &stream->tags, err);
+    return st == KS_LIMIT ? damaged(err, "streams", row->stream_number, "too many tags") : st;
+}
+
 static enum ks_status stream_from_row(
     struct load *load, const Kstream__Catalog__StreamRow *row, struct ks_error *err)
 {
@@ -150,16 +168,16 @@ static enum ks_status stream_from_row(
     stream->created_unix_ms = row->created_unix_ms;
     stream->retention_hours = row->retention_hours;
     stream->retention_floor_unix_ms = row->retention_floor_unix_ms;
-    stream->record_bytes_max = row->record_bytes_max;
     stream->routing_epoch = row->routing_epoch;
-    stream->ack = row->ack == KS_ACK_MEMORY ? KS_ACK_MEMORY : KS_ACK_DURABLE;
     stream->next_shard_index = row->next_shard_index;
     if (!text_fits(row->stream_name, stream->name, sizeof stream->name) ||
         !text_fits(row->stream_id, stream->id, sizeof stream->id) ||
-        row->stream_number > registry->stream_number_high || row->ack > KS_ACK_MEMORY)
-        return damaged(err, "streams", row->stream_number, "impossible name, id, number or ack");
+        row->stream_number > registry->stream_number_high)
+        return damaged(err, "streams", row->stream_number, "impossible name, id or number");
     load->shards_read = 0;
-    enum ks_status st = each_shard(load, stream->number, load_shard_row, err);
+    enum ks_status st = settings_from_row(row, stream, err);
+    if (!st)
+        st = each_shard(load, stream->number, load_shard_row, err);
     if (st)
         return st;
     if (!ks_stream_route_init(stream))
@@ -397,6 +415,8 @@ enum ks_status ks_registry_load(struct ks_registry *registry, struct ks_error *e
         st = ks_catalog_high_get(txn, "high.log", &registry->log_id_high, err);
     if (!st)
         st = ks_catalog_high_get(txn, "high.stream", &registry->stream_number_high, err);
+    if (!st)
+        st = ks_account_load(registry, txn, err);
     if (st)
         return st;
     registry->is_loading = true;

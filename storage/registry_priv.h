@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/mutex.h"
+#include "storage/account.h"
 #include "storage/catalog.h"
 #include "storage/log_priv.h"
 #include "storage/registry.h"
@@ -69,6 +70,7 @@ struct ks_registry {
     uint32_t open_shards;     /* of all streams; what a reshard under way will add is counted too */
     uint32_t on_demand_count; /* streams */
     uint32_t kept_shards;     /* the closed ones too: what they cost is memory */
+    struct ks_account account;
 };
 
 uint64_t ks_registry_id_hash(const char *stream_id);
@@ -113,8 +115,34 @@ bool ks_stream_route_init(struct ks_stream *stream) KS_MUST_USE;
 /* Errors: KS_POISONED, KS_STOPPING. */
 enum ks_status ks_registry_require_running(
     struct ks_engine *engine, struct ks_error *err) KS_MUST_USE;
+/* At the start. */
+enum ks_status ks_account_load(
+    struct ks_registry *registry, struct ks_kv_txn *txn, struct ks_error *err) KS_MUST_USE;
 /* The retention of the snapshot counts for its logs from now on. */
 void ks_stream_apply_retention(const struct ks_stream *stream);
+
+/*
+ * A change of a stream's row that makes and removes no log (registry_row.c), from the call to the
+ * completion.
+ */
+struct ks_row_work {
+    struct ks_change change;
+    struct ks_turn turn;
+    struct ks_engine *engine;
+    struct ks_admin *admin;
+    /* Makes during and after, which are copies, out of before. */
+    enum ks_status (*prepare)(struct ks_row_work *work, struct ks_error *err);
+    struct ks_retention_spec retention; /* for it, as all below */
+    uint64_t keep_ms;
+    enum ks_stream_mode mode;
+    struct ks_setting_change *setting; /* borrowed until the completion */
+    struct ks_stream *before;          /* published again if the commit is refused */
+    struct ks_stream *during;          /* what is seen meanwhile */
+    struct ks_stream *after;
+};
+/* wanted is copied: its engine, admin, prepare with what that needs, and turn (which stream, what
+ * status it must have, whether users see the change). Errors as of ks_stream_set_retention. */
+enum ks_status ks_row_change(const struct ks_row_work *wanted, struct ks_error *err) KS_MUST_USE;
 
 /* ---- rows, and what changes have in common (registry_rows.c) ---- */
 

@@ -9,6 +9,24 @@
 
 /* ---- rows ---- */
 
+struct tag_rows {
+    Kstream__Catalog__TagRow rows[KS_TAGS_PER_STREAM_MAX];
+    Kstream__Catalog__TagRow *list[KS_TAGS_PER_STREAM_MAX];
+};
+
+static void tags_to_row(
+    const struct ks_tags *tags, struct tag_rows *room, Kstream__Catalog__StreamRow *row)
+{
+    for (uint32_t i = 0; tags && i < tags->count; i++) {
+        kstream__catalog__tag_row__init(&room->rows[i]);
+        room->rows[i].key = (char *)(uintptr_t)tags->items[i].key;
+        room->rows[i].value = (char *)(uintptr_t)tags->items[i].value;
+        room->list[i] = &room->rows[i];
+    }
+    row->n_tags = tags ? tags->count : 0;
+    row->tags = room->list;
+}
+
 enum ks_status ks_stream_row_put(
     const struct ks_stream *stream, struct ks_kv_txn *txn, struct ks_error *err)
 {
@@ -27,6 +45,12 @@ enum ks_status ks_stream_row_put(
     row.has_purge_unix_ms = stream->purge_unix_ms > 0;
     row.purge_unix_ms = stream->purge_unix_ms;
     row.stream_number = stream->number;
+    row.has_warm_mibps = stream->warm_mibps > 0;
+    row.warm_mibps = stream->warm_mibps;
+    row.has_shard_metrics = stream->shard_metrics > 0;
+    row.shard_metrics = stream->shard_metrics;
+    struct tag_rows tags;
+    tags_to_row(stream->tags, &tags, &row);
     struct ks_catalog_key key;
     return ks_catalog_put(
         txn, KS_TABLE_STREAMS, ks_catalog_key_u64(&key, stream->number), &row.base, err);

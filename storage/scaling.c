@@ -130,7 +130,8 @@ static void choose_steps(struct stream_meter *meter, const struct ks_stream *str
 {
     struct ks_scaling *scaling = meter->scaling;
     uint32_t splits_left = room_for_splits(scaling, stream);
-    uint32_t shards_min = scaling->engine->options.limits.scale.shards_min;
+    uint32_t shards_min =
+        KS_MAX(scaling->engine->options.limits.scale.shards_min, stream->warm_mibps);
     uint32_t merges_left = stream->open_count > shards_min ? stream->open_count - shards_min : 0;
     for (uint32_t i = 0; i < stream->open_count; i++) {
         const struct ks_shard *shard = &stream->shards[stream->open_by_hash[i]];

@@ -4,8 +4,9 @@
  * Once a minute the records and bytes that each open shard has taken since the last look are held
  * against what a shard is meant to take (struct ks_scale_limits). One that has taken more than half
  * of that is split in the middle. Two neighbours that have both taken less than a tenth, at each
- * look for six hours, are merged, while the stream has more shards than it began with. All of that
- * is one reshard of the stream (storage/reshard.h); if it cannot be done, the next look asks again.
+ * look for six hours, are merged, while the stream has more shards than it began with, and than its
+ * warm throughput asks for (1 MiB a second is a shard). All of that is one reshard of the stream
+ * (storage/reshard.h); if it cannot be done, the next look asks again.
  *
  * What has been measured is only in memory: after a start it is measured anew. Without streams on
  * demand nothing here wakes.

@@ -184,6 +184,8 @@ bool sim_check_all(struct sim_world *world)
         if (stream->number && stream->number != found->number)
             return sim_fail(world, "stream %s changed its number", stream->name);
         stream->number = found->number;
+        if (!sim_settings_recovered(world, stream, found))
+            return false;
         stream->state = SIM_STREAM_THERE; /* a delete that did not become durable did not happen */
         world->totals->reshards_resumed += found->status == KS_STREAM_UPDATING;
         if (!sim_learn_shards(world, stream, found))
@@ -196,6 +198,8 @@ bool sim_check_all(struct sim_world *world)
         for (uint32_t s = 0; s < stream->shard_count; s++)
             stream->logs[s].is_removal_asked = stream->logs[s].is_removed;
     }
+    if (!sim_account_recovered(world))
+        return false;
     struct ks_stream *all[SIM_STREAMS_MAX + 1];
     bool has_more;
     uint32_t count = ks_registry_list(world->engine, NULL, SIM_STREAMS_MAX + 1, all, &has_more);

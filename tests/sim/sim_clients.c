@@ -293,6 +293,11 @@ static void sim_admin_succeeded(struct sim_admin *op)
         sim_reshard_answered(op);
         break;
     case SIM_MODE:
+    case SIM_SET_ACCOUNT:
+        break;
+    case SIM_SET:
+        if (op->is_too_much)
+            delivery_is_right = sim_fail(op->world, "a stream has more tags than it may have");
         break;
     case SIM_REMOVE:
     case SIM_REMOVE_MAYBE:
@@ -314,8 +319,10 @@ static void sim_admin_failed(struct sim_admin *op)
     else if (op->kind == SIM_DELETE)
         op->stream->state = SIM_STREAM_THERE;
     bool is_removal = op->kind == SIM_REMOVE || op->kind == SIM_REMOVE_MAYBE;
+    bool is_too_much = op->is_too_much && st == KS_LIMIT;
+    op->world->totals->settings_refused += is_too_much;
     /* Another removal may have had its turn before, or have it after. */
-    bool is_expected = st == KS_STORAGE_FULL || (is_removal && st == KS_NOT_FOUND) ||
+    bool is_expected = st == KS_STORAGE_FULL || is_too_much || (is_removal && st == KS_NOT_FOUND) ||
                        (op->kind >= SIM_REMOVE_MAYBE && st == KS_IN_USE);
     if (!is_expected)
         delivery_is_right = sim_fail(
@@ -325,9 +332,13 @@ static void sim_admin_failed(struct sim_admin *op)
 static void sim_admin_deliver(struct ks_mail *mail)
 {
     struct sim_admin *op = KS_CONTAINER_OF(mail, struct sim_admin, admin.mail);
-    bool is_same = op->kind == SIM_CREATE || op->stream->number == op->stream_number;
+    bool is_same = op->kind == SIM_CREATE || op->kind == SIM_SET_ACCOUNT ||
+                   op->stream->number == op->stream_number;
     if (is_same && op->kind == SIM_RESHARD)
         op->stream->reshards--;
+    bool is_setting = op->kind == SIM_SET || op->kind == SIM_SET_ACCOUNT;
+    if (is_same && is_setting && op->admin.status != KS_POISONED && op->admin.status != KS_STOPPING)
+        sim_set_answered(op);
     if (!is_same || op->admin.status == KS_POISONED || op->admin.status == KS_STOPPING)
         ; /* nobody to tell, or an outcome that the next start shows */
     else if (op->admin.status == KS_OK)
@@ -356,6 +367,7 @@ struct sim_admin *sim_admin_new(
 
 void sim_admin_free(struct sim_admin *op)
 {
+    ks_free(op->change);
     ks_free(op);
 }
 
@@ -371,7 +383,7 @@ bool sim_admin_begun(
     /* One change that users see at a time. */
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *snapshot = NULL;
     bool is_busy =
-        stream->reshards > 0 ||
+        stream->reshards > 0 || stream->is_setting ||
         (ks_registry_find(world->engine, stream->name, &snapshot) == KS_OK &&
             (snapshot->status != KS_STREAM_ACTIVE || snapshot->mode == KS_STREAM_ON_DEMAND));
     bool is_expected = st == KS_POISONED || st == KS_STORAGE_FULL || (st == KS_IN_USE && is_busy);
@@ -401,6 +413,7 @@ bool sim_create_stream(struct sim_world *world)
         .mode = ks_prng_chance(&world->prng, 1, 6) ? KS_STREAM_ON_DEMAND : KS_STREAM_PROVISIONED,
         .retention_hours = 24,
         .record_bytes_max = 1 << 20};
+    sim_settings_first(world, stream, &spec);
     struct sim_admin *op = sim_admin_new(world, stream, SIM_CREATE);
     struct ks_error err = KS_ERROR_INIT;
     enum ks_status st = ks_stream_create(world->engine, &spec, &op->admin, &err);

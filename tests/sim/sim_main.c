@@ -62,6 +62,9 @@ static bool report(const struct sim_totals *t, bool is_full)
     show("puts to closed shards", t->puts_to_closed, is_full, &all_seen);
     show("keys gone to another shard", t->keys_moved, is_full, &all_seen);
     show("closed shards removed", t->shards_removed, is_full, &all_seen);
+    show("settings changed", t->settings_changed, is_full, &all_seen);
+    show("settings done, not answered", t->settings_found, is_full, &all_seen);
+    show("settings refused", t->settings_refused, is_full, &all_seen);
     show("reads", t->reads, is_full, &all_seen);
     show("reads that would block", t->reads_would_block, is_full, &all_seen);
     show("time look-ups", t->time_lookups, is_full, &all_seen);

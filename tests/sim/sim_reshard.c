@@ -115,7 +115,8 @@ bool sim_look(struct sim_world *world, struct sim_stream *stream, struct ks_stre
     if (ks_registry_find(world->engine, stream->name, out_snapshot) != KS_OK)
         return sim_fail(world, "stream %s is not found", stream->name);
     return sim_learn_shards(world, stream, *out_snapshot) &&
-           sim_check_shards(world, stream, *out_snapshot);
+           sim_check_shards(world, stream, *out_snapshot) &&
+           sim_check_settings(world, stream, *out_snapshot);
 }
 
 /* ---- one key through all shards ---- */

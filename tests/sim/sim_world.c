@@ -242,6 +242,8 @@ static bool sim_act(struct sim_world *world)
         sim_watch_some(world);
         return true;
     }
+    if (dice < 87)
+        return sim_set_something(world);
     if (dice < 90) {
         ks_fake_clock_advance_ms(&world->clock, ks_prng_below(&world->prng, 3) ? 7 : 70000);
         return true;

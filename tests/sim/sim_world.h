@@ -51,6 +51,14 @@ struct sim_keyed {
     uint32_t sent_to;
 };
 
+#define SIM_TAG_KEYS 60 /* more than a stream may have */
+struct sim_settings {
+    uint32_t record_bytes;
+    uint32_t warm_mibps;
+    uint32_t metrics;
+    uint8_t tags[SIM_TAG_KEYS]; /* value of the tag "k<place>"; 0: none */
+};
+
 struct sim_stream {
     enum sim_stream_state state;
     char name[32];
@@ -62,6 +70,9 @@ struct sim_stream {
     uint64_t epoch_due;                   /* once a reshard was answered: what it must come to */
     struct sim_log logs[SIM_SHARDS_KEPT]; /* by shard index */
     struct sim_keyed keyed[SIM_KEYED];
+    struct sim_settings settings;
+    struct sim_settings settings_next; /* once the change under way is done */
+    bool is_setting;                   /* one is under way */
 };
 
 enum sim_admin_kind {
@@ -69,6 +80,8 @@ enum sim_admin_kind {
     SIM_DELETE,
     SIM_RESHARD,
     SIM_MODE,
+    SIM_SET,
+    SIM_SET_ACCOUNT,
     SIM_REMOVE,
     SIM_REMOVE_MAYBE,
     SIM_REMOVE_REFUSED
@@ -84,6 +97,8 @@ struct sim_admin {
     enum sim_admin_kind kind;
     uint64_t epoch_due;
     uint32_t shard_index;
+    struct sim_change *change; /* owned; SIM_SET */
+    bool is_too_much;          /* it asks for too many tags */
 };
 
 /* Totals over all worlds, printed at the end: a branch that never ran fails the run. */
@@ -97,6 +112,7 @@ struct sim_totals {
     uint64_t watches_told, watches_taken_back;
     uint64_t reshards_asked, reshards_done, reshards_delayed, reshards_resumed, streams_scaled;
     uint64_t puts_held, puts_to_closed, keys_moved, shards_removed;
+    uint64_t settings_changed, settings_found, settings_refused;
     uint64_t streams_created, streams_deleted, reads, reads_would_block, reads_held, time_lookups;
     uint64_t bit_flips, bits_healed, damage_reported, full_disks, faults_injected;
     struct ks_recovery_stats recovery;
@@ -153,6 +169,9 @@ struct sim_world {
     struct ks_list puts;               /* sim_put.link: under way */
     struct ks_list admins;             /* sim_admin.link */
     struct sim_stream streams[SIM_STREAMS_MAX];
+    uint64_t account; /* when its commitment started */
+    uint64_t account_next;
+    bool is_setting_account;
     struct sim_held_read held[SIM_READS_HELD];
     struct sim_watch watches[SIM_WATCHES];
     uint64_t next_uid;
@@ -188,6 +207,20 @@ bool sim_keyed_answered(struct sim_world *world, struct sim_keyed *keyed, const 
 /* After a crash, with the logs checked: what was in flight is stored or not. */
 bool sim_keyed_recovered(struct sim_world *world, struct sim_stream *stream);
 bool sim_check_finished(struct sim_world *world);
+
+/* sim_settings.c: tags and other settings. */
+void sim_settings_first(
+    struct sim_world *world, struct sim_stream *stream, struct ks_stream_spec *spec);
+bool sim_set_something(struct sim_world *world);
+void sim_set_answered(struct sim_admin *op);
+bool sim_check_settings(
+    struct sim_world *world, struct sim_stream *stream, const struct ks_stream *snapshot);
+bool sim_set_account(struct sim_world *world);
+bool sim_check_account(struct sim_world *world);
+bool sim_account_recovered(struct sim_world *world);
+/* After a crash: a change that was under way is there or not. */
+bool sim_settings_recovered(
+    struct sim_world *world, struct sim_stream *stream, const struct ks_stream *snapshot);
 
 /* sim_clients.c: what users do. */
 struct sim_stream *sim_pick_stream(struct sim_world *world); /* NULL: none is there */

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/map_copy.h"
+#include "storage/account.h"
 #include "storage/retention.h"
 #include "tests/unit/ks_check.h"
 
@@ -262,6 +263,18 @@ enum ks_status world_restore(struct world *world, const char *name)
 {
     uint64_t number = stream_number(world, name);
     return admin_finish(world, ks_stream_restore(world->engine, number, world_admin(world), NULL));
+}
+
+enum ks_status world_set_account(struct world *world, const struct ks_account *account)
+{
+    return admin_finish(world, ks_account_set(world->engine, account, world_admin(world), NULL));
+}
+
+enum ks_status world_set(struct world *world, const char *name, struct ks_setting_change *change)
+{
+    uint64_t number = stream_number(world, name);
+    return admin_finish(
+        world, ks_stream_set(world->engine, number, change, world_admin(world), NULL));
 }
 
 enum ks_status world_compact(struct world *world)

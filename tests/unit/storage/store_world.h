@@ -52,6 +52,9 @@ enum ks_status world_set_retention(struct world *world, const char *name, uint32
 enum ks_status world_set_mode(struct world *world, const char *name, enum ks_stream_mode mode);
 enum ks_status world_delete_later(struct world *world, const char *name, uint64_t keep_ms);
 enum ks_status world_restore(struct world *world, const char *name);
+struct ks_account;
+enum ks_status world_set_account(struct world *world, const struct ks_account *account);
+enum ks_status world_set(struct world *world, const char *name, struct ks_setting_change *change);
 /* A pass of the compactor, to its end. */
 enum ks_status world_compact(struct world *world);
 /* Of a stream that is there. */

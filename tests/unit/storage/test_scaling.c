@@ -97,6 +97,23 @@ START_TEST(all_hot_shards_are_split_at_once_as_far_as_there_is_room)
 }
 END_TEST
 
+START_TEST(warm_shards_are_not_merged)
+{
+    begin(6, KS_STREAM_ON_DEMAND);
+    struct ks_setting_change change = {.setting = KS_SETTING_WARM_MIBPS, .number = 5};
+    ck_assert_int_eq(world_set(&world, "orders", &change), KS_OK);
+    for (int s = 0; s < 8; s++)
+        second_passes();
+    ck_assert_uint_eq(open_count(), 5);
+    change.number = 0;
+    ck_assert_int_eq(world_set(&world, "orders", &change), KS_OK);
+    for (int s = 0; s < 8; s++)
+        second_passes();
+    ck_assert_uint_eq(open_count(), 2);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(neighbours_that_stay_cold_are_merged_down_to_the_least_number)
 {
     begin(6, KS_STREAM_ON_DEMAND);
@@ -179,6 +196,7 @@ KS_SUITE("storage/scaling")
     KS_TEST(a_shard_with_more_than_half_of_its_records_is_split_in_the_middle);
     KS_TEST(large_records_count_by_their_bytes);
     KS_TEST(all_hot_shards_are_split_at_once_as_far_as_there_is_room);
+    KS_TEST(warm_shards_are_not_merged);
     KS_TEST(neighbours_that_stay_cold_are_merged_down_to_the_least_number);
     KS_TEST(a_warm_moment_begins_the_cold_time_anew);
     KS_TEST(other_streams_are_left_alone_and_wake_nobody);
