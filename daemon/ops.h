@@ -117,6 +117,7 @@ enum ks_status ks_stream_shard_by_text(const struct ks_server *server,
     struct ks_error *err) KS_MUST_USE;
 /* All of these: NULL, out of memory. */
 char *ks_stream_arn(struct ks_call *call, const struct ks_stream *stream);
+char *ks_stream_arn_of(struct ks_call *call, const char *stream_name);
 char *ks_shard_id_in(struct ks_arena *arena, uint32_t shard_index);
 char *ks_sequence_in(struct ks_arena *arena, const struct ks_shard *shard, uint64_t ordinal,
     uint64_t arrival_unix_s);
@@ -124,6 +125,21 @@ Kstream__Shard *ks_shard_message(struct ks_call *call, const struct ks_shard *sh
 Kstream__HashKeyRange *ks_hash_key_range_in(struct ks_arena *arena, const struct ks_shard *shard);
 const char *ks_stream_status_text(enum ks_stream_status status);
 const char *ks_ack_text(enum ks_ack ack);
+Kstream__WarmThroughput *ks_warm_throughput_message(
+    struct ks_call *call, uint32_t target_mibps, uint32_t open_shards);
+/* Names of the bits. False: out of memory. */
+bool ks_shard_metrics_list(
+    struct ks_call *call, uint32_t metrics, char ***out_list, size_t *out_count);
+struct ks_tag *ks_tags_in(struct ks_arena *arena, Kstream__Tag *const *tags, size_t count);
+
+/* What a stream may be given, when it is made or later. False: the call has failed. */
+bool ks_call_tags_fit(
+    struct ks_call *call, const char *stream_name, Kstream__Tag *const *tags, size_t count);
+bool ks_call_record_size_fits(struct ks_call *call, uint32_t bytes);
+bool ks_call_warm_throughput_fits(struct ks_call *call, enum ks_stream_mode mode, uint32_t mibps);
+/* One more stream of the mode. */
+bool ks_call_mode_fits(struct ks_call *call, enum ks_stream_mode mode);
+void ks_call_fail_tag_limit(struct ks_call *call, const char *stream_name);
 
 void ks_op_ping(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_describe_routing(struct ks_call *call, const ProtobufCMessage *request);
@@ -139,6 +155,19 @@ void ks_op_split_shard(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_merge_shards(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_update_shard_count(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_update_stream_mode(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_update_max_record_size(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_update_stream_warm_throughput(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_add_tags_to_stream(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_remove_tags_from_stream(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_list_tags_for_stream(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_tag_resource(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_untag_resource(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_list_tags_for_resource(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_enable_enhanced_monitoring(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_disable_enhanced_monitoring(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_describe_limits(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_describe_account_settings(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_update_account_settings(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_get_shard_iterator(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_get_records(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_increase_stream_retention_period(struct ks_call *call, const ProtobufCMessage *request);

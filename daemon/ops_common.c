@@ -103,6 +103,19 @@ static const struct {
     {KS_OP_MERGE_SHARDS, ks_op_merge_shards},
     {KS_OP_UPDATE_SHARD_COUNT, ks_op_update_shard_count},
     {KS_OP_UPDATE_STREAM_MODE, ks_op_update_stream_mode},
+    {KS_OP_UPDATE_MAX_RECORD_SIZE, ks_op_update_max_record_size},
+    {KS_OP_UPDATE_STREAM_WARM_THROUGHPUT, ks_op_update_stream_warm_throughput},
+    {KS_OP_ADD_TAGS_TO_STREAM, ks_op_add_tags_to_stream},
+    {KS_OP_REMOVE_TAGS_FROM_STREAM, ks_op_remove_tags_from_stream},
+    {KS_OP_LIST_TAGS_FOR_STREAM, ks_op_list_tags_for_stream},
+    {KS_OP_TAG_RESOURCE, ks_op_tag_resource},
+    {KS_OP_UNTAG_RESOURCE, ks_op_untag_resource},
+    {KS_OP_LIST_TAGS_FOR_RESOURCE, ks_op_list_tags_for_resource},
+    {KS_OP_ENABLE_ENHANCED_MONITORING, ks_op_enable_enhanced_monitoring},
+    {KS_OP_DISABLE_ENHANCED_MONITORING, ks_op_disable_enhanced_monitoring},
+    {KS_OP_DESCRIBE_LIMITS, ks_op_describe_limits},
+    {KS_OP_DESCRIBE_ACCOUNT_SETTINGS, ks_op_describe_account_settings},
+    {KS_OP_UPDATE_ACCOUNT_SETTINGS, ks_op_update_account_settings},
     {KS_OP_GET_SHARD_ITERATOR, ks_op_get_shard_iterator},
     {KS_OP_GET_RECORDS, ks_op_get_records},
     {KS_OP_INCREASE_STREAM_RETENTION_PERIOD, ks_op_increase_stream_retention_period},
@@ -288,9 +301,14 @@ enum ks_status ks_stream_shard_by_text(const struct ks_server *server,
 
 char *ks_stream_arn(struct ks_call *call, const struct ks_stream *stream)
 {
+    return ks_stream_arn_of(call, stream->name);
+}
+
+char *ks_stream_arn_of(struct ks_call *call, const char *stream_name)
+{
     char text[2 * KS_CONFIG_TEXT_BYTES + 256];
     snprintf(text, sizeof(text), "arn:aws:kinesis:%s:%s:stream/%s",
-        call->server->config->aws_region, call->server->config->aws_account_id, stream->name);
+        call->server->config->aws_region, call->server->config->aws_account_id, stream_name);
     return ks_arena_strdup(&call->arena, text);
 }
 

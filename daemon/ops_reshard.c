@@ -1,5 +1,5 @@
 /* SplitShard, MergeShards, UpdateShardCount and UpdateStreamMode. */
-#include "daemon/ops.h"
+#include "daemon/ops_setting.h"
 #include "proto/sequence.h"
 #include "storage/reshard_plan.h"
 
@@ -11,33 +11,17 @@ struct reshard_work {
     char stream_name[KS_STREAM_NAME_BYTES_MAX + 1];
     uint64_t stream_number;
     uint32_t more_shards; /* open ones, for the account's limit */
+    bool has_warm;        /* UpdateStreamMode: what follows the change of the mode */
+    uint32_t warm_mibps;
 };
 
 /* ---- the stream ---- */
-
-/* The stream, which must be ACTIVE; else the call has failed. NULL then. */
-static struct ks_stream *resolve_active(
-    struct ks_call *call, const struct ks_stream_address *address)
-{
-    struct ks_stream *stream = NULL;
-    struct ks_error error = KS_ERROR_INIT;
-    enum ks_status st = ks_stream_resolve(call->server, address, &stream, &error);
-    if (st) {
-        ks_call_fail(call, st, &error);
-        return NULL;
-    }
-    if (stream->status == KS_STREAM_ACTIVE)
-        return stream;
-    ks_call_fail_not_active(call, stream);
-    ks_stream_unref(stream);
-    return NULL;
-}
 
 /* Users do not reshard what scales by itself. */
 static struct ks_stream *resolve_provisioned(
     struct ks_call *call, const struct ks_stream_address *address)
 {
-    struct ks_stream *stream = resolve_active(call, address);
+    struct ks_stream *stream = ks_call_resolve_active(call, address);
     if (!stream || stream->mode == KS_STREAM_PROVISIONED)
         return stream;
     ks_call_fail_text(call, KS_VALIDATION,
@@ -308,16 +292,35 @@ void ks_op_update_shard_count(struct ks_call *call, const ProtobufCMessage *mess
 
 /* ---- UpdateStreamMode ---- */
 
+static void mode_delivered(struct ks_mail *mail)
+{
+    struct ks_call *call = KS_CONTAINER_OF(mail, struct ks_call, admin.mail);
+    const struct reshard_work *work = call->work;
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = NULL;
+    if (call->admin.status || !work->has_warm ||
+        ks_registry_find_number(call->server->engine, work->stream_number, &stream))
+        reshard_delivered(mail);
+    else
+        ks_warm_throughput_start(call, stream, work->warm_mibps, NULL);
+}
+
 void ks_op_update_stream_mode(struct ks_call *call, const ProtobufCMessage *message)
 {
     const Kstream__UpdateStreamModeRequest *request = (const void *)message;
     const struct ks_stream_address address = {ks_view_of(NULL, 0),
         ks_view_of_optional(request->stream_arn), ks_view_of_optional(request->stream_id)};
-    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = resolve_active(call, &address);
-    if (!stream)
+    enum ks_stream_mode mode = strcmp(request->stream_mode_details->stream_mode, "ON_DEMAND") == 0
+                                   ? KS_STREAM_ON_DEMAND
+                                   : KS_STREAM_PROVISIONED;
+    bool has_warm = request->has_warm_throughput_mibps;
+    uint32_t warm_mibps = (uint32_t)request->warm_throughput_mibps;
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = ks_call_resolve_active(call, &address);
+    if (!stream || (has_warm && !ks_call_warm_throughput_fits(call, mode, warm_mibps)) ||
+        (stream->mode != mode && !ks_call_mode_fits(call, mode)))
         return;
+    struct reshard_work *work = work_make(call, stream);
     Kstream__UpdateStreamModeResponse *response = ks_arena_alloc(&call->arena, sizeof(*response));
-    if (!work_make(call, stream) || !response) {
+    if (!work || !response) {
         ks_call_fail_memory(call);
         return;
     }
@@ -327,12 +330,13 @@ void ks_op_update_stream_mode(struct ks_call *call, const ProtobufCMessage *mess
         ks_call_finish(call, call->response);
         return;
     }
-    bool is_on_demand = strcmp(request->stream_mode_details->stream_mode, "ON_DEMAND") == 0;
     struct ks_error error = KS_ERROR_INIT;
-    call->admin.mail.deliver = reshard_delivered;
+    work->has_warm = has_warm;
+    work->warm_mibps = warm_mibps;
+    call->admin.mail.deliver = mode_delivered;
     call->admin.home = &call->loop->mailbox;
-    enum ks_status st = ks_stream_set_mode(call->server->engine, stream->number,
-        is_on_demand ? KS_STREAM_ON_DEMAND : KS_STREAM_PROVISIONED, &call->admin, &error);
+    enum ks_status st =
+        ks_stream_set_mode(call->server->engine, stream->number, mode, &call->admin, &error);
     if (st)
         reshard_refused(call, st, &error);
 }

@@ -26,6 +26,8 @@ static void create_refused(struct ks_call *call, enum ks_status st, const struct
     if (st == KS_EXISTS) {
         ks_call_fail_text(call, st, "Stream %s under account %s already exists.", spec->name,
             config->aws_account_id);
+    } else if (st == KS_LIMIT && spec->tag_count > KS_TAGS_PER_STREAM_MAX) {
+        ks_call_fail_tag_limit(call, spec->name);
     } else if (st == KS_LIMIT) {
         ks_call_fail_shard_limit(call, spec->shard_count);
     } else {
@@ -47,12 +49,21 @@ void ks_op_create_stream(struct ks_call *call, const ProtobufCMessage *message)
         spec.record_bytes_max = (uint32_t)request->max_record_size_in_kib << 10;
     if (request->ack && strcmp(request->ack, ks_ack_text(KS_ACK_MEMORY)) == 0)
         spec.ack = KS_ACK_MEMORY;
-    if (request->n_tags > 0) {
-        ks_call_fail_text(call, KS_UNSUPPORTED, "tags are not supported by this version");
+    if (!ks_call_mode_fits(call, spec.mode) ||
+        !ks_call_record_size_fits(call, spec.record_bytes_max) ||
+        !ks_call_tags_fit(call, spec.name, request->tags, request->n_tags))
         return;
+    if (request->has_warm_throughput_mibps) {
+        spec.warm_mibps = (uint32_t)request->warm_throughput_mibps;
+        if (!ks_call_warm_throughput_fits(call, spec.mode, spec.warm_mibps))
+            return;
     }
+    spec.tags = ks_tags_in(&call->arena, request->tags, request->n_tags);
+    spec.tag_count = (uint32_t)request->n_tags;
     if (spec.mode == KS_STREAM_ON_DEMAND) {
-        spec.shard_count = KS_ON_DEMAND_SHARDS_DEFAULT;
+        spec.shard_count = KS_MAX(KS_ON_DEMAND_SHARDS_DEFAULT, spec.warm_mibps);
+    } else if (!request->has_shard_count && !request->stream_mode_details) {
+        spec.shard_count = KS_SHARDS_DEFAULT;
     } else if (!request->has_shard_count) {
         ks_call_fail_text(call, KS_INVALID, "ShardCount is required in PROVISIONED mode.");
         return;
@@ -66,7 +77,7 @@ void ks_op_create_stream(struct ks_call *call, const ProtobufCMessage *message)
         return;
     }
     Kstream__CreateStreamResponse *response = ks_arena_alloc(&call->arena, sizeof(*response));
-    if (!response) {
+    if (!response || !spec.tags) {
         ks_call_fail_memory(call);
         return;
     }
@@ -131,8 +142,9 @@ static Kstream__StreamModeDetails *mode_message(
     return details;
 }
 
-/* One entry without metrics: what Kinesis answers while enhanced monitoring is off. */
-static Kstream__EnhancedMetrics **monitoring_message(struct ks_call *call)
+/* One entry, without metrics while enhanced monitoring is off. */
+static Kstream__EnhancedMetrics **monitoring_message(
+    struct ks_call *call, const struct ks_stream *stream)
 {
     Kstream__EnhancedMetrics **list = ks_arena_alloc(&call->arena, sizeof(*list));
     Kstream__EnhancedMetrics *metrics = ks_arena_alloc(&call->arena, sizeof(*metrics));
@@ -140,7 +152,10 @@ static Kstream__EnhancedMetrics **monitoring_message(struct ks_call *call)
         return NULL;
     kstream__enhanced_metrics__init(metrics);
     list[0] = metrics;
-    return list;
+    return ks_shard_metrics_list(call, stream->shard_metrics, &metrics->shard_level_metrics,
+               &metrics->n_shard_level_metrics)
+               ? list
+               : NULL;
 }
 
 /* The first shard whose index is above after; shards are sorted by index. */
@@ -184,7 +199,7 @@ static bool description_fill(struct ks_call *call, const struct ks_stream *strea
     to->has_purge_unix_ms = stream->purge_unix_ms > 0;
     to->purge_unix_ms = stream->purge_unix_ms;
     to->n_enhanced_monitoring = 1;
-    to->enhanced_monitoring = monitoring_message(call);
+    to->enhanced_monitoring = monitoring_message(call, stream);
     to->ack = ks_arena_strdup(&call->arena, ks_ack_text(stream->ack));
     return to->stream_name && to->stream_arn && to->stream_status && to->stream_mode_details &&
            to->enhanced_monitoring && to->ack &&
@@ -240,15 +255,19 @@ static bool summary_fill(
     to->has_purge_unix_ms = stream->purge_unix_ms > 0;
     to->purge_unix_ms = stream->purge_unix_ms;
     to->n_enhanced_monitoring = 1;
-    to->enhanced_monitoring = monitoring_message(call);
+    to->enhanced_monitoring = monitoring_message(call, stream);
     to->open_shard_count = (int32_t)stream->open_count;
     to->has_consumer_count = true;
     to->consumer_count = 0;
     to->has_max_record_size_in_kib = true;
     to->max_record_size_in_kib = (int32_t)(stream->record_bytes_max >> 10);
     to->ack = ks_arena_strdup(&call->arena, ks_ack_text(stream->ack));
+    if (stream->warm_mibps > 0)
+        to->warm_throughput =
+            ks_warm_throughput_message(call, stream->warm_mibps, stream->open_count);
     return to->stream_name && to->stream_arn && to->stream_id && to->stream_status &&
-           to->stream_mode_details && to->enhanced_monitoring && to->ack;
+           to->stream_mode_details && to->enhanced_monitoring && to->ack &&
+           (stream->warm_mibps == 0 || to->warm_throughput);
 }
 
 void ks_op_describe_stream_summary(struct ks_call *call, const ProtobufCMessage *message)

@@ -52,6 +52,7 @@
 #define KS_TAG_VALUE_CHARACTERS_MAX 256u   /* API, TagValue */
 #define KS_TAGS_PER_CALL_MAX 200u          /* API, TagMap */
 #define KS_TAGS_PER_STREAM_MAX 50u     /* developer guide, "Tag your Amazon Kinesis data streams" */
+#define KS_SHARD_METRICS_MAX 7u        /* API, EnableEnhancedMonitoring, ShardLevelMetrics */
 #define KS_SHARD_INDEX_MAX 0x7fffffffu /* a shard index is an int32 inside a sequence number */
 
 /* Lists. */
@@ -65,6 +66,7 @@
 #define KS_SHARDS_PER_STREAM_MAX 10000u      /* API, UpdateShardCount: 10 000 shards at most */
 #define KS_SHARDS_PER_ACCOUNT_DEFAULT 20000u /* developer guide, quotas (us-east-1) */
 #define KS_SHARDS_PER_ACCOUNT_MAX 100000u    /* design */
+#define KS_SHARDS_DEFAULT 4u /* recorded from the service: CreateStream without any count */
 #define KS_ON_DEMAND_SHARDS_DEFAULT 4u /* developer guide: a new on-demand stream takes 4 MB/s */
 #define KS_ITERATOR_TTL_MS 300000u     /* API, GetShardIterator: five minutes */
 

@@ -14,6 +14,22 @@ const struct ks_rule ks_rules[] = {
 
 const size_t ks_rules_count = KS_COUNT_OF(ks_rules);
 
+bool ks_rule_is_of_items(const struct ks_rule *rule)
+{
+    size_t bytes = strlen(rule->field);
+    return bytes > 2 && strcmp(rule->field + bytes - 2, "[]") == 0;
+}
+
+const ProtobufCFieldDescriptor *ks_rule_field(const struct ks_rule *rule)
+{
+    char name[KS_MEMBER_NAME_BYTES_MAX];
+    size_t bytes = strlen(rule->field) - (ks_rule_is_of_items(rule) ? 2 : 0);
+    KS_ASSERT(bytes < sizeof name);
+    memcpy(name, rule->field, bytes);
+    name[bytes] = '\0';
+    return protobuf_c_message_descriptor_get_field_by_name(rule->message, name);
+}
+
 /* Words that are not just a capital and small letters. */
 static const struct {
     const char *word;
@@ -125,6 +141,14 @@ static const ProtobufCMessage *member_item(const struct member *m, size_t i)
     return items[i];
 }
 
+/* Of a list of texts. */
+static struct ks_view member_item_text(const struct member *m, size_t i)
+{
+    char *const *items = NULL;
+    memcpy(&items, m->at, sizeof items);
+    return ks_view_of_text(items[i]);
+}
+
 static bool member_has_length(const struct member *m)
 {
     return m->field->label == PROTOBUF_C_LABEL_REPEATED ||
@@ -178,10 +202,12 @@ static void say_list(struct checker *c, const struct member *m)
     for (size_t i = 0; i < m->count && c->text->bytes < KS_VALIDATION_VALUE_BYTES_MAX; i++) {
         say_text(c, between);
         between = ", ";
+        if (m->field->type == PROTOBUF_C_TYPE_STRING) {
+            say_value_text(c, member_item_text(m, i));
+            continue;
+        }
         if (!is_map) {
-            say_text(c, m->field->descriptor
-                            ? ((const ProtobufCMessageDescriptor *)m->field->descriptor)->short_name
-                            : "?");
+            say_text(c, ((const ProtobufCMessageDescriptor *)m->field->descriptor)->short_name);
             continue;
         }
         const Kstream__Tag *tag = (const Kstream__Tag *)(const void *)member_item(m, i);
@@ -308,6 +334,32 @@ static void check_map(struct checker *c, const struct member *m)
     }
 }
 
+/* The texts of a list have one complaint for the whole list. */
+static void check_texts(struct checker *c, const struct ks_rule *rule, const struct member *m)
+{
+    bool is_bad = false;
+    for (size_t i = 0; i < m->count; i++) {
+        struct ks_view text = member_item_text(m, i);
+        bool is_utf8 = ks_view_is_utf8(text);
+        int64_t length = is_utf8 ? (int64_t)ks_view_utf8_characters(text) : 0;
+        is_bad = is_bad || !is_utf8 || (rule->min != KS_NO_MIN && length < rule->min) ||
+                 (rule->max != KS_NO_MAX && length > rule->max) ||
+                 (rule->values[0] != '\0' && !is_one_of(rule->values, text));
+    }
+    char text[512];
+    if (is_bad && rule->values[0] != '\0')
+        (void)snprintf(text, sizeof text,
+            "Member must satisfy constraint: [Member must satisfy enum value set: [%s]]",
+            rule->values);
+    else if (is_bad)
+        (void)snprintf(text, sizeof text,
+            "Member must satisfy constraint: [Member must have length less than or equal to %lld, "
+            "Member must have length greater than or equal to %lld]",
+            (long long)rule->max, (long long)rule->min);
+    if (is_bad)
+        complain(c, m, text);
+}
+
 /* ---- the walk ---- */
 
 /* The three below call each other as deep as the schema's messages lie in each other: three at
@@ -346,7 +398,12 @@ static void check_inside(struct checker *c, const struct member *m, unsigned dep
 static void check_member(
     struct checker *c, const struct ks_rule *rule, const struct member *m, unsigned depth)
 {
-    size_t length = path_enter(c, rule->field, 0);
+    size_t length = path_enter(c, m->field->name, 0);
+    if (ks_rule_is_of_items(rule)) {
+        check_texts(c, rule, m);
+        c->path[length] = '\0';
+        return;
+    }
     if (!m->is_present) {
         if (rule->is_required)
             complain(c, m, "Member must not be null");
@@ -371,8 +428,7 @@ static void check_message(struct checker *c, const ProtobufCMessage *message, un
         const struct ks_rule *rule = &ks_rules[i];
         if (rule->message != message->descriptor)
             continue;
-        const ProtobufCFieldDescriptor *field =
-            protobuf_c_message_descriptor_get_field_by_name(rule->message, rule->field);
+        const ProtobufCFieldDescriptor *field = ks_rule_field(rule);
         KS_ASSERT(field);
         struct member m = member_of(message, field);
         check_member(c, rule, &m, depth);

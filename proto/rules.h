@@ -17,7 +17,7 @@
 
 struct ks_rule {
     const ProtobufCMessageDescriptor *message;
-    const char *field;
+    const char *field; /* "tag_keys[]": each text of the list */
     bool is_required;
     enum ks_pattern pattern;
     int64_t min;
@@ -27,6 +27,10 @@ struct ks_rule {
 
 extern const struct ks_rule ks_rules[];
 extern const size_t ks_rules_count;
+
+bool ks_rule_is_of_items(const struct ks_rule *rule);
+/* NULL: a mistake in the table. */
+const ProtobufCFieldDescriptor *ks_rule_field(const struct ks_rule *rule);
 
 /* Room for a whole complaint: ten values, paths and constraints. */
 #define KS_RULES_TEXT_BYTES_MAX (16u << 10)
