@@ -1,6 +1,7 @@
 #include "daemon/config.h"
 
 #include "base/alloc.h"
+#include "daemon/config_priv.h"
 #include "daemon/listener.h"
 #include "daemon/units.h"
 
@@ -10,58 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum row_type { ROW_TEXT, ROW_BYTES, ROW_DURATION, ROW_COUNT, ROW_BOOL, ROW_CHOICE };
-
-struct row {
-    const char *section;
-    const char *key;
-    const char *flag;
-    const char *fallback; /* the default */
-    const char *text;
-    const char *choices; /* ROW_CHOICE: words between '|' */
-    uint64_t min;
-    uint64_t max;
-    enum row_type type;
-    size_t offset;
-    size_t live_offset; /* in struct ks_live; RESTART_ROW: not there */
-};
-
-#define RESTART_ROW SIZE_MAX
-#define LIVE_OFFSET_LIVE(s, k) offsetof(struct ks_live, s##_##k)
-#define LIVE_OFFSET_RESTART(s, k) RESTART_ROW
-#define ROW(s, k, a, f, d, t, type_)                                                               \
-    .section = #s, .key = #k, .flag = (f), .fallback = (d), .text = (t), .type = (type_),          \
-    .offset = offsetof(struct ks_config, s##_##k), .live_offset = LIVE_OFFSET_##a(s, k)
-#define KS_CONFIG_TEXT(s, k, a, f, d, t) {ROW(s, k, a, f, d, t, ROW_TEXT)},
-#define KS_CONFIG_BYTES(s, k, a, f, d, t, lo, hi)                                                  \
-    {ROW(s, k, a, f, d, t, ROW_BYTES), .min = (lo), .max = (hi)},
-#define KS_CONFIG_DURATION(s, k, a, f, d, t, lo, hi)                                               \
-    {ROW(s, k, a, f, d, t, ROW_DURATION), .min = (lo), .max = (hi)},
-#define KS_CONFIG_COUNT(s, k, a, f, d, t, lo, hi)                                                  \
-    {ROW(s, k, a, f, d, t, ROW_COUNT), .min = (lo), .max = (hi)},
-#define KS_CONFIG_BOOL(s, k, a, f, d, t) {ROW(s, k, a, f, d, t, ROW_BOOL)},
-#define KS_CONFIG_CHOICE(s, k, a, f, d, t, words)                                                  \
-    {ROW(s, k, a, f, d, t, ROW_CHOICE), .choices = (words)},
-static const struct row rows[] = {
-#include "daemon/config.def"
-};
-
-struct action_flag {
-    const char *flag;
-    enum ks_config_action action;
-    const char *text;
-};
-
-static const struct action_flag action_flags[] = {
-    {"help", KS_ACTION_HELP, "print this"},
-    {"version", KS_ACTION_VERSION, "print the version"},
-    {"print-default-config", KS_ACTION_PRINT_DEFAULT_CONFIG,
-        "print a commented configuration file"},
-    {"check-config", KS_ACTION_CHECK_CONFIG, "read the configuration, say whether it is right"},
-    {"print-addresses", KS_ACTION_PRINT_ADDRESSES,
-        "print the addresses when ready, then go on running"},
-};
 
 /* Edit distance, for "did you mean". Names are short; a row of counters is enough. */
 static size_t distance(const char *a, const char *b)
@@ -100,57 +49,42 @@ static size_t choice_index(const char *choices, const char *word, size_t *out_co
     return index;
 }
 
-/* The word of a number that choice_index gave. */
-static void choice_word(const char *choices, uint64_t index, char text[KS_CONFIG_TEXT_BYTES])
-{
-    for (; index > 0; index--)
-        choices += strcspn(choices, "|") + 1;
-    snprintf(text, KS_CONFIG_TEXT_BYTES, "%.*s", (int)strcspn(choices, "|"), choices);
-}
-
-/* Of every type but ROW_TEXT. */
-static const uint64_t *row_number(const struct row *row, const struct ks_config *config)
-{
-    KS_ASSERT(row->type != ROW_TEXT);
-    return (const uint64_t *)(const void *)((const char *)config + row->offset);
-}
-
 /* where names the source in the error: "line 12 of 'kstreamd.conf'", "--listen",
  * "KSTREAM_LISTEN__HTTP". */
-static enum ks_status row_set(const struct row *row, struct ks_config *config, const char *value,
-    const char *where, struct ks_error *err)
+static enum ks_status row_set(const struct ks_config_row *row, struct ks_config *config,
+    const char *value, const char *where, struct ks_error *err)
 {
     void *member = (char *)config + row->offset;
     uint64_t number = 0;
     size_t choices;
     switch (row->type) {
-    case ROW_TEXT:
+    case KS_CONFIG_IS_TEXT:
         if (strlen(value) >= KS_CONFIG_TEXT_BYTES)
             return ks_fail(err, KS_USAGE, 0, "%s: value of '%s.%s' is longer than %d bytes", where,
                 row->section, row->key, KS_CONFIG_TEXT_BYTES - 1);
         memcpy(member, value, strlen(value) + 1);
         return KS_OK;
-    case ROW_BYTES:
+    case KS_CONFIG_IS_BYTES:
         if (!ks_units_bytes(value, &number))
             return ks_fail(
                 err, KS_USAGE, 0, "%s: '%s' is not a size like 4096, 64KiB or 10MiB", where, value);
         break;
-    case ROW_DURATION:
+    case KS_CONFIG_IS_DURATION:
         if (!ks_units_duration_ms(value, &number))
             return ks_fail(err, KS_USAGE, 0, "%s: '%s' is not a duration like 500ms, 90s or 24h",
                 where, value);
         break;
-    case ROW_COUNT:
+    case KS_CONFIG_IS_COUNT:
         if (strspn(value, "0123456789") != strlen(value) || !ks_units_bytes(value, &number))
             return ks_fail(err, KS_USAGE, 0, "%s: '%s' is not a number", where, value);
         break;
-    case ROW_BOOL:
+    case KS_CONFIG_IS_BOOL:
         number = choice_index("no|yes|false|true|off|on|0|1", value, &choices);
         if (number == SIZE_MAX)
             return ks_fail(err, KS_USAGE, 0, "%s: '%s' is neither yes nor no", where, value);
         *(uint64_t *)member = number & 1;
         return KS_OK;
-    case ROW_CHOICE:
+    case KS_CONFIG_IS_CHOICE:
         number = choice_index(row->choices, value, &choices);
         if (number == SIZE_MAX)
             return ks_fail(err, KS_USAGE, 0, "%s: '%s' is none of %s", where, value, row->choices);
@@ -160,18 +94,19 @@ static enum ks_status row_set(const struct row *row, struct ks_config *config, c
     if (number < row->min || number > row->max)
         return ks_fail(err, KS_USAGE, 0, "%s: '%s' is out of range: %llu to %llu%s", where, value,
             (unsigned long long)row->min, (unsigned long long)row->max,
-            row->type == ROW_BYTES      ? " bytes"
-            : row->type == ROW_DURATION ? " milliseconds"
-                                        : "");
+            row->type == KS_CONFIG_IS_BYTES      ? " bytes"
+            : row->type == KS_CONFIG_IS_DURATION ? " milliseconds"
+                                                 : "");
     *(uint64_t *)member = number;
     return KS_OK;
 }
 
-static const struct row *row_find(const char *section, const char *key)
+static const struct ks_config_row *row_find(const char *section, const char *key)
 {
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
-        if (strcmp(rows[i].section, section) == 0 && strcmp(rows[i].key, key) == 0)
-            return &rows[i];
+    for (size_t i = 0; i < KS_CONFIG_ROWS; i++)
+        if (strcmp(ks_config_rows[i].section, section) == 0 &&
+            strcmp(ks_config_rows[i].key, key) == 0)
+            return &ks_config_rows[i];
     return NULL;
 }
 
@@ -182,12 +117,12 @@ static enum ks_status unknown_key(
     char nearest[128] = "";
     size_t best = SIZE_MAX;
     snprintf(wanted, sizeof(wanted), "%s.%s", section, key);
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
+    for (size_t i = 0; i < KS_CONFIG_ROWS; i++) {
         char name[128];
-        snprintf(name, sizeof(name), "%s.%s", rows[i].section, rows[i].key);
+        snprintf(name, sizeof(name), "%s.%s", ks_config_rows[i].section, ks_config_rows[i].key);
         size_t d = distance(wanted, name);
         /* A right key in a wrong section is nearer than any misspelling. */
-        if (strcmp(key, rows[i].key) == 0)
+        if (strcmp(key, ks_config_rows[i].key) == 0)
             d = 1;
         if (d < best) {
             best = d;
@@ -236,7 +171,7 @@ static int file_key(void *arg, const char *section, const char *key, const char 
         return 0;
     char where[160];
     snprintf(where, sizeof(where), "line %d of '%s'", reader->line, reader->path);
-    const struct row *row = row_find(section, key);
+    const struct ks_config_row *row = row_find(section, key);
     reader->status = row ? row_set(row, reader->config, value, where, reader->err)
                          : unknown_key(where, section, key, reader->err);
     return reader->status == KS_OK;
@@ -310,14 +245,6 @@ static enum ks_status load_files(const char *path, const struct ks_config_source
 
 /* ---- environment and flags ---- */
 
-static void environment_name(const struct row *row, char name[128])
-{
-    snprintf(name, 128, "KSTREAM_%s__%s", row->section, row->key);
-    for (char *p = name; *p; p++)
-        if (*p >= 'a' && *p <= 'z')
-            *p = (char)(*p - 'a' + 'A');
-}
-
 static const char *environment_value(char *const *environment, const char *name)
 {
     size_t bytes = strlen(name);
@@ -330,11 +257,11 @@ static const char *environment_value(char *const *environment, const char *name)
 static enum ks_status load_environment(
     char *const *environment, struct ks_config *config, struct ks_error *err)
 {
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
+    for (size_t i = 0; i < KS_CONFIG_ROWS; i++) {
         char name[128];
-        environment_name(&rows[i], name);
+        ks_config_variable(&ks_config_rows[i], name);
         const char *value = environment_value(environment, name);
-        enum ks_status st = value ? row_set(&rows[i], config, value, name, err) : KS_OK;
+        enum ks_status st = value ? row_set(&ks_config_rows[i], config, value, name, err) : KS_OK;
         if (st)
             return st;
     }
@@ -365,15 +292,15 @@ static enum ks_status unknown_flag(const char *flag, struct ks_error *err)
 {
     const char *nearest = "help";
     size_t best = distance(flag, nearest);
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
-        if (distance(flag, rows[i].flag) < best) {
-            best = distance(flag, rows[i].flag);
-            nearest = rows[i].flag;
+    for (size_t i = 0; i < KS_CONFIG_ROWS; i++)
+        if (distance(flag, ks_config_rows[i].flag) < best) {
+            best = distance(flag, ks_config_rows[i].flag);
+            nearest = ks_config_rows[i].flag;
         }
-    for (size_t i = 0; i < KS_COUNT_OF(action_flags); i++)
-        if (distance(flag, action_flags[i].flag) < best) {
-            best = distance(flag, action_flags[i].flag);
-            nearest = action_flags[i].flag;
+    for (size_t i = 0; i < KS_CONFIG_ACTION_FLAGS; i++)
+        if (distance(flag, ks_config_action_flags[i].flag) < best) {
+            best = distance(flag, ks_config_action_flags[i].flag);
+            nearest = ks_config_action_flags[i].flag;
         }
     return ks_fail(err, KS_USAGE, 0, "unknown flag '--%s'; did you mean '--%s'?", flag, nearest);
 }
@@ -387,19 +314,19 @@ struct flags {
 
 static bool flag_is_action(const char *flag, enum ks_config_action *out_action)
 {
-    for (size_t i = 0; i < KS_COUNT_OF(action_flags); i++)
-        if (strcmp(flag, action_flags[i].flag) == 0) {
-            *out_action = action_flags[i].action;
+    for (size_t i = 0; i < KS_CONFIG_ACTION_FLAGS; i++)
+        if (strcmp(flag, ks_config_action_flags[i].flag) == 0) {
+            *out_action = ks_config_action_flags[i].action;
             return true;
         }
     return false;
 }
 
-static const struct row *row_of_flag(const char *flag)
+static const struct ks_config_row *row_of_flag(const char *flag)
 {
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
-        if (strcmp(flag, rows[i].flag) == 0)
-            return &rows[i];
+    for (size_t i = 0; i < KS_CONFIG_ROWS; i++)
+        if (strcmp(flag, ks_config_rows[i].flag) == 0)
+            return &ks_config_rows[i];
     return NULL;
 }
 
@@ -416,11 +343,11 @@ static enum ks_status flags_read(
         snprintf(flag, sizeof(flag), "%.*s", (int)KS_MIN(name_bytes, (size_t)100), arg + 2);
         if (flag_is_action(flag, &flags->action))
             continue;
-        const struct row *row = row_of_flag(flag);
+        const struct ks_config_row *row = row_of_flag(flag);
         bool is_config = strcmp(flag, "config") == 0;
         if (!row && !is_config)
             return unknown_flag(flag, err);
-        if (!value && row && row->type == ROW_BOOL)
+        if (!value && row && row->type == KS_CONFIG_IS_BOOL)
             value = "yes";
         if (!value && i + 1 < sources->argc)
             value = sources->argv[++i];
@@ -483,8 +410,9 @@ enum ks_status ks_config_load(const struct ks_config_sources *sources, struct ks
     KS_AUTO_FREE struct ks_config *config = ks_zalloc(sizeof(*config));
     if (!config)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot read the configuration");
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
-        enum ks_status st = row_set(&rows[i], config, rows[i].fallback, "default", err);
+    for (size_t i = 0; i < KS_CONFIG_ROWS; i++) {
+        enum ks_status st =
+            row_set(&ks_config_rows[i], config, ks_config_rows[i].fallback, "default", err);
         KS_ASSERT(st == KS_OK);
     }
     struct flags flags = {.config = NULL, .action = KS_ACTION_RUN};
@@ -514,128 +442,37 @@ enum ks_status ks_config_load(const struct ks_config_sources *sources, struct ks
 
 /* ---- reload ---- */
 
-static _Atomic uint64_t *live_member(struct ks_live *live, const struct row *row)
+static _Atomic uint64_t *live_member(struct ks_live *live, const struct ks_config_row *row)
 {
     return (_Atomic uint64_t *)(void *)((char *)live + row->live_offset);
 }
 
 void ks_live_store(struct ks_live *live, const struct ks_config *config)
 {
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
-        if (rows[i].live_offset != RESTART_ROW)
-            atomic_store(live_member(live, &rows[i]), *row_number(&rows[i], config));
+    for (size_t i = 0; i < KS_CONFIG_ROWS; i++)
+        if (ks_config_rows[i].live_offset != KS_CONFIG_NOT_LIVE)
+            atomic_store(live_member(live, &ks_config_rows[i]),
+                *ks_config_number(&ks_config_rows[i], config));
 }
 
 void ks_config_copy_live(const struct ks_config *from, struct ks_config *to)
 {
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++)
-        if (rows[i].live_offset != RESTART_ROW)
-            memcpy((char *)to + rows[i].offset, row_number(&rows[i], from), sizeof(uint64_t));
-}
-
-static void row_to_text(
-    const struct row *row, const struct ks_config *config, char text[KS_CONFIG_TEXT_BYTES])
-{
-    if (row->type == ROW_TEXT) {
-        memcpy(text, (const char *)config + row->offset, KS_CONFIG_TEXT_BYTES);
-        return;
-    }
-    uint64_t number = *row_number(row, config);
-    switch (row->type) {
-    case ROW_TEXT:
-    case ROW_COUNT:
-        snprintf(text, KS_CONFIG_TEXT_BYTES, "%llu", (unsigned long long)number);
-        break;
-    case ROW_BYTES:
-        ks_units_bytes_to_text(number, text, KS_CONFIG_TEXT_BYTES);
-        break;
-    case ROW_DURATION:
-        ks_units_duration_to_text(number, text, KS_CONFIG_TEXT_BYTES);
-        break;
-    case ROW_BOOL:
-        snprintf(text, KS_CONFIG_TEXT_BYTES, "%s", number ? "yes" : "no");
-        break;
-    case ROW_CHOICE:
-        choice_word(row->choices, number, text);
-        break;
-    }
+    for (size_t i = 0; i < KS_CONFIG_ROWS; i++)
+        if (ks_config_rows[i].live_offset != KS_CONFIG_NOT_LIVE)
+            memcpy((char *)to + ks_config_rows[i].offset,
+                ks_config_number(&ks_config_rows[i], from), sizeof(uint64_t));
 }
 
 void ks_config_diff(const struct ks_config *from, const struct ks_config *to,
     void (*each)(void *arg, const struct ks_config_change *change), void *arg)
 {
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
-        const struct row *row = &rows[i];
-        struct ks_config_change change = {.is_live = row->live_offset != RESTART_ROW};
+    for (size_t i = 0; i < KS_CONFIG_ROWS; i++) {
+        const struct ks_config_row *row = &ks_config_rows[i];
+        struct ks_config_change change = {.is_live = row->live_offset != KS_CONFIG_NOT_LIVE};
         snprintf(change.key, sizeof(change.key), "%s.%s", row->section, row->key);
-        row_to_text(row, from, change.from);
-        row_to_text(row, to, change.to);
+        ks_config_value(row, from, change.from);
+        ks_config_value(row, to, change.to);
         if (strcmp(change.from, change.to) != 0)
             each(arg, &change);
     }
-}
-
-/* ---- printing ---- */
-
-static void row_print_range(FILE *to, const struct row *row)
-{
-    if (row->type == ROW_CHOICE)
-        fprintf(to, " (%s)", row->choices);
-    else if (row->type == ROW_BOOL)
-        fprintf(to, " (yes|no)");
-}
-
-static void row_print_apply(FILE *to, const struct row *row)
-{
-    if (row->live_offset == RESTART_ROW)
-        fprintf(to, " [restart]");
-}
-
-void ks_config_print_defaults(FILE *to)
-{
-    fprintf(to,
-        "# kstreamd.conf: every setting with its default, commented out. Behind this file those "
-        "of\n"
-        "# conf.d/*.conf beside it are read in the order of their names: the last word wins. A "
-        "value\n"
-        "# may also come from the environment (KSTREAM_SECTION__KEY) or a flag (kstreamd --help):\n"
-        "# flag > environment > files > default. Lines have at most 199 bytes; a '#' or ';' begins "
-        "a\n"
-        "# comment line, a ';' behind a blank a comment.\n"
-        "#\n"
-        "# systemctl reload kstreamd (SIGHUP) reads all of it again: nothing changes when anything "
-        "is\n"
-        "# wrong, and the log says what changed. Settings marked [restart] wait for a restart.\n"
-        "# kstreamd --check-config says whether the files are right.\n");
-    const char *section = "";
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
-        if (strcmp(section, rows[i].section) != 0)
-            fprintf(to, "\n[%s]\n", rows[i].section);
-        section = rows[i].section;
-        fprintf(to, "# %s", rows[i].text);
-        row_print_range(to, &rows[i]);
-        row_print_apply(to, &rows[i]);
-        fprintf(to, "\n#%s = %s\n", rows[i].key, rows[i].fallback);
-    }
-}
-
-void ks_config_print_help(FILE *to)
-{
-    fprintf(to, "usage: kstreamd [--config FILE] [--FLAG VALUE]...\n\nThe kstream broker.\n\n"
-                "  --config FILE             settings; conf.d/*.conf beside it are read as well;\n"
-                "                            'none': no file (default: " KS_CONFIG_PATH ")\n");
-    for (size_t i = 0; i < KS_COUNT_OF(action_flags); i++)
-        fprintf(to, "  --%-23s %s\n", action_flags[i].flag, action_flags[i].text);
-    fprintf(to, "\nsettings (flag, default):\n");
-    for (size_t i = 0; i < KS_COUNT_OF(rows); i++) {
-        char name[160];
-        snprintf(name, sizeof(name), "%s %s", rows[i].flag,
-            rows[i].type == ROW_BOOL ? "" : rows[i].fallback);
-        fprintf(to, "  --%-32s %s", name, rows[i].text);
-        row_print_range(to, &rows[i]);
-        fprintf(to, "\n");
-    }
-    fprintf(to,
-        "\nEach is also [SECTION] KEY in the file and KSTREAM_SECTION__KEY in the environment;\n"
-        "kstreamd --print-default-config shows the sections.\n");
 }

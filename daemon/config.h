@@ -27,6 +27,24 @@ enum ks_log_format {
     KS_LOG_FORMAT_JOURNAL
 };
 
+/* How many settings there are. */
+enum {
+#define KS_CONFIG_TEXT(section, key, ...) KS_CONFIG_ROW_##section##_##key,
+#define KS_CONFIG_BYTES(section, key, ...) KS_CONFIG_ROW_##section##_##key,
+#define KS_CONFIG_DURATION(section, key, ...) KS_CONFIG_ROW_##section##_##key,
+#define KS_CONFIG_COUNT(section, key, ...) KS_CONFIG_ROW_##section##_##key,
+#define KS_CONFIG_BOOL(section, key, ...) KS_CONFIG_ROW_##section##_##key,
+#define KS_CONFIG_CHOICE(section, key, ...) KS_CONFIG_ROW_##section##_##key,
+#include "daemon/config.def"
+#undef KS_CONFIG_TEXT
+#undef KS_CONFIG_BYTES
+#undef KS_CONFIG_DURATION
+#undef KS_CONFIG_COUNT
+#undef KS_CONFIG_BOOL
+#undef KS_CONFIG_CHOICE
+    KS_CONFIG_ROWS
+};
+
 /* A member per row, section_key: text, number (bytes, milliseconds or a count), truth, or the
  * number of a choice. */
 struct ks_config {
