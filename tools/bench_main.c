@@ -1,7 +1,7 @@
 /* kstream-bench: how fast a broker takes records, hands them out, and answers. */
 #include "base/alloc.h"
 #include "tools/bench.h"
-#include "tools/cli.h"
+#include "tools/bench_program.h"
 #include "tools/ctl_json.h"
 #include "tools/ctl_output.h"
 #include "tools/ctl_time.h"
@@ -21,76 +21,10 @@
 #define KEYS_PER_SHARD 16u
 #define LINGER_MS 5u
 
-enum verb { VERB_PRODUCE, VERB_CONSUME, VERB_LATENCY };
-enum option {
-    OPTION_OUTPUT,
-    OPTION_ENDPOINT,
-    OPTION_STREAM,
-    OPTION_SHARDS,
-    OPTION_RECORD_BYTES,
-    OPTION_SECONDS,
-    OPTION_WARMUP,
-    OPTION_CONNECTIONS,
-    OPTION_IN_FLIGHT,
-    OPTION_KEYS,
-    OPTION_RATE,
-    OPTION_TIMEOUT,
-    OPTION_SERVER_PID,
-};
-
-#define COMMON_DETAILS                                                                             \
-    "Figures are of the time behind the warm-up. There is no result, and the exit code is not "    \
-    "0,\n"                                                                                         \
-    "when a record was not acknowledged or was damaged, or when the connection was lost.\n"        \
-    "server_cpu_ns_per_record is null when the broker is not on this machine."
-
-static const struct cli_verb verbs[] = {
-    [VERB_PRODUCE] = {"produce", "", "put records as fast as it goes, or at a rate",
-        COMMON_DETAILS "\nWith --rate, latency counts from the moment a record was due.",
-        "  kstream-bench produce --shards 4\n"
-        "  kstream-bench produce --record-bytes 100 --connections 16 --seconds 30 --output json"},
-    [VERB_CONSUME] = {"consume", "", "read a stream, each record validated, again and again",
-        COMMON_DETAILS
-        "\nLatency is that of a call that returns a batch. More connections than shards: several\n"
-        "read the same shard.",
-        "  kstream-bench consume --connections 10"},
-    [VERB_LATENCY] = {"latency", "", "put one record at a time",
-        COMMON_DETAILS "\nOne unanswered record a connection, unless --in-flight says otherwise.",
-        "  kstream-bench latency --seconds 30"},
-};
-
-#define PUTS (1u << VERB_PRODUCE | 1u << VERB_LATENCY)
-
-static const struct cli_option options[] = {
-    [OPTION_OUTPUT] = {"output", 'o', "FORMAT", "table, json or text", 0},
-    [OPTION_ENDPOINT] = {"endpoint", 'e', "ADDRESS", "HOST:PORT or unix:PATH; KSTREAM_ENDPOINT", 0},
-    [OPTION_STREAM] = {"stream", 's', "NAME", "\"bench\" unless said", 0},
-    [OPTION_SHARDS] = {"shards", 0, "N", "make the stream first, with so many shards", 0},
-    [OPTION_RECORD_BYTES] = {"record-bytes", 'b', "SIZE", "data of a record, 1KiB unless said",
-        PUTS},
-    [OPTION_SECONDS] = {"seconds", 0, "S", "how long, 10 unless said", 0},
-    [OPTION_WARMUP] = {"warmup", 0, "S", "before that, not counted; 1 unless said", 0},
-    [OPTION_CONNECTIONS] = {"connections", 'c', "N", "1 unless said", 0},
-    [OPTION_IN_FLIGHT] = {"in-flight", 0, "N", "unanswered records of a connection; 16 MiB of them",
-        PUTS},
-    [OPTION_KEYS] = {"keys", 0, "N", "different partition keys, 1000 or more unless said", PUTS},
-    [OPTION_RATE] = {"rate", 0, "N", "records a second, all connections together", PUTS},
-    [OPTION_TIMEOUT] = {"timeout", 0, "S", "how long an acknowledgement may take, 30 unless said",
-        PUTS},
-    [OPTION_SERVER_PID] = {"server-pid", 0, "PID", "whose CPU time counts as the broker's", 0},
-};
-
-static const struct cli_program program = {.name = "kstream-bench",
-    .summary = "how fast a broker takes records, hands them out, and answers",
-    .verbs = verbs,
-    .verb_count = KS_COUNT_OF(verbs),
-    .options = options,
-    .option_count = KS_COUNT_OF(options)};
-
 /* ---- options ---- */
 
 /* A number of seconds or records, fractions allowed. */
-static enum ks_status take_real(const struct cli_args *args, enum option option, double max,
+static enum ks_status take_real(const struct cli_args *args, enum bench_option option, double max,
     double *number, struct ks_error *err)
 {
     const char *text = args->values[option];
@@ -100,23 +34,23 @@ static enum ks_status take_real(const struct cli_args *args, enum option option,
     double value = strtod(text, &end);
     if (end == text || *end != '\0' || !isfinite(value) || value < 0 || value > max)
         return ks_fail(err, KS_USAGE, 0, "'--%s %.40s': a number from 0 to %.0f is needed",
-            options[option].name, text, max);
+            bench_program.options[option].name, text, max);
     *number = value;
     return KS_OK;
 }
 
-static enum ks_status take_count(const struct cli_args *args, enum option option, uint64_t max,
-    uint64_t *number, struct ks_error *err)
+static enum ks_status take_count(const struct cli_args *args, enum bench_option option,
+    uint64_t max, uint64_t *number, struct ks_error *err)
 {
     const struct cli_range range = {
-        .name = options[option].name, .min = 1, .max = max, .fallback = *number};
+        .name = bench_program.options[option].name, .min = 1, .max = max, .fallback = *number};
     return cli_number(args->values[option], &range, number, err);
 }
 
 static enum ks_status take_record_bytes(
     const struct cli_args *args, uint64_t *bytes, struct ks_error *err)
 {
-    const char *text = args->values[OPTION_RECORD_BYTES];
+    const char *text = args->values[BENCH_OPTION_RECORD_BYTES];
     enum ks_status st = text ? ctl_size_from_text(text, bytes, err) : KS_OK;
     if (!st && *bytes > 10u << 20)
         st = ks_fail(err, KS_USAGE, 0, "'--record-bytes %.40s': at most 10MiB", text);
@@ -125,26 +59,27 @@ static enum ks_status take_record_bytes(
 
 /* What fits a run that nobody said more about. */
 static void fill_defaults(
-    const struct cli_args *args, enum verb verb, struct bench_options *bench, uint64_t keys)
+    const struct cli_args *args, enum bench_verb verb, struct bench_options *bench, uint64_t keys)
 {
     uint64_t record = bench->record_bytes + 64u;
-    if (bench->in_flight == 0 && verb == VERB_LATENCY)
+    if (bench->in_flight == 0 && verb == BENCH_VERB_LATENCY)
         bench->in_flight = 1;
     if (bench->in_flight == 0)
         bench->in_flight =
             ks_max_u64(IN_FLIGHT_BYTES / record / bench->connections, IN_FLIGHT_LEAST);
     bench->linger_ms = bench->in_flight == 1 ? 0 : LINGER_MS;
     bench->keys = keys ? keys : ks_max_u64(KEYS_LEAST, (uint64_t)bench->shards * KEYS_PER_SHARD);
-    bench->endpoint = args->values[OPTION_ENDPOINT];
+    bench->endpoint = args->values[BENCH_OPTION_ENDPOINT];
     if (!bench->endpoint)
         bench->endpoint = getenv("KSTREAM_ENDPOINT");
     if (!bench->endpoint || !bench->endpoint[0])
         bench->endpoint = DEFAULT_ENDPOINT;
-    bench->stream = args->values[OPTION_STREAM] ? args->values[OPTION_STREAM] : DEFAULT_STREAM;
+    bench->stream =
+        args->values[BENCH_OPTION_STREAM] ? args->values[BENCH_OPTION_STREAM] : DEFAULT_STREAM;
 }
 
-static enum ks_status take_options(
-    const struct cli_args *args, enum verb verb, struct bench_options *bench, struct ks_error *err)
+static enum ks_status take_options(const struct cli_args *args, enum bench_verb verb,
+    struct bench_options *bench, struct ks_error *err)
 {
     uint64_t shards = 0;
     uint64_t connections = 1;
@@ -152,26 +87,26 @@ static enum ks_status take_options(
     uint64_t pid = 0;
     uint64_t record_bytes = 1024;
     *bench = (struct bench_options){.seconds = 10, .warmup_seconds = 1};
-    enum ks_status st = take_count(args, OPTION_SHARDS, 100000, &shards, err);
+    enum ks_status st = take_count(args, BENCH_OPTION_SHARDS, 100000, &shards, err);
     if (!st)
-        st = take_count(args, OPTION_CONNECTIONS, 100000, &connections, err);
+        st = take_count(args, BENCH_OPTION_CONNECTIONS, 100000, &connections, err);
     if (!st)
-        st = take_count(args, OPTION_IN_FLIGHT, 100000000, &bench->in_flight, err);
+        st = take_count(args, BENCH_OPTION_IN_FLIGHT, 100000000, &bench->in_flight, err);
     if (!st)
-        st = take_count(args, OPTION_KEYS, 100000000, &keys, err);
+        st = take_count(args, BENCH_OPTION_KEYS, 100000000, &keys, err);
     if (!st)
-        st = take_count(args, OPTION_SERVER_PID, INT32_MAX, &pid, err);
+        st = take_count(args, BENCH_OPTION_SERVER_PID, INT32_MAX, &pid, err);
     if (!st)
         st = take_record_bytes(args, &record_bytes, err);
     if (!st)
-        st = take_real(args, OPTION_SECONDS, 86400, &bench->seconds, err);
+        st = take_real(args, BENCH_OPTION_SECONDS, 86400, &bench->seconds, err);
     if (!st)
-        st = take_real(args, OPTION_WARMUP, 86400, &bench->warmup_seconds, err);
+        st = take_real(args, BENCH_OPTION_WARMUP, 86400, &bench->warmup_seconds, err);
     if (!st)
-        st = take_real(args, OPTION_RATE, 1e9, &bench->rate, err);
+        st = take_real(args, BENCH_OPTION_RATE, 1e9, &bench->rate, err);
     double timeout = 30;
     if (!st)
-        st = take_real(args, OPTION_TIMEOUT, 3600, &timeout, err);
+        st = take_real(args, BENCH_OPTION_TIMEOUT, 3600, &timeout, err);
     bench->timeout_ms = (uint32_t)ks_max_u64((uint64_t)(timeout * 1000), 1);
     if (!st && bench->seconds <= 0)
         st = ks_fail(err, KS_USAGE, 0, "'--seconds 0' measures nothing");
@@ -206,14 +141,14 @@ static bool add_number(json_t *object, const char *name, uint64_t number)
 }
 
 static json_t *result_to_json(
-    const struct bench_options *bench, enum verb verb, const struct bench_result *result)
+    const struct bench_options *bench, enum bench_verb verb, const struct bench_result *result)
 {
     json_t *object = json_object();
-    bool is_fine = ctl_json_add(object, "verb", json_string(verbs[verb].name)) &&
+    bool is_fine = ctl_json_add(object, "verb", json_string(bench_program.verbs[verb].name)) &&
                    ctl_json_add(object, "stream", ctl_json_text(bench->stream)) &&
                    add_number(object, "shards", result->shards) &&
                    add_number(object, "connections", bench->connections);
-    if (verb != VERB_CONSUME)
+    if (verb != BENCH_VERB_CONSUME)
         is_fine =
             is_fine && add_number(object, "record_bytes", bench->record_bytes) &&
             add_number(object, "in_flight", bench->in_flight) &&
@@ -259,7 +194,7 @@ static int report_error(bool is_json, const struct cli_args *args, const struct 
     if (error->status == KS_USAGE)
         fprintf(stderr, "hint: kstream-bench %s%s--help\n", args->verb ? verb : "",
             args->verb ? " " : "");
-    else if (error->status == KS_NOT_FOUND && args->verb && !args->values[OPTION_SHARDS])
+    else if (error->status == KS_NOT_FOUND && args->verb && !args->values[BENCH_OPTION_SHARDS])
         fputs("hint: --shards N makes the stream\n", stderr);
     else if (error->status == KS_UNAVAILABLE)
         fputs("hint: --endpoint or KSTREAM_ENDPOINT names the broker\n", stderr);
@@ -272,10 +207,10 @@ static enum ks_status prepare(
     const struct cli_args *args, struct ctl_output *output, bool *out_is_json, struct ks_error *err)
 {
     output->format = isatty(STDOUT_FILENO) ? CTL_OUTPUT_TABLE : CTL_OUTPUT_JSON;
-    if (!args->values[OPTION_OUTPUT])
+    if (!args->values[BENCH_OPTION_OUTPUT])
         return KS_OK;
     enum ks_status st =
-        ctl_output_format_from_text(args->values[OPTION_OUTPUT], &output->format, err);
+        ctl_output_format_from_text(args->values[BENCH_OPTION_OUTPUT], &output->format, err);
     *out_is_json = !st && output->format == CTL_OUTPUT_JSON;
     return st;
 }
@@ -283,7 +218,7 @@ static enum ks_status prepare(
 static enum ks_status run(
     const struct cli_args *args, const struct ctl_output *output, struct ks_error *err)
 {
-    enum verb verb = (enum verb)(args->verb - verbs);
+    enum bench_verb verb = (enum bench_verb)(args->verb - bench_program.verbs);
     struct bench_options bench;
     if (args->operand_count > 0)
         return ks_fail(err, KS_USAGE, 0, "'%.60s' is one word too many", args->operands[0]);
@@ -293,8 +228,8 @@ static enum ks_status run(
     KS_AUTO_FREE struct bench_result *result = ks_zalloc(sizeof *result);
     if (!result)
         return ks_fail(err, KS_NO_MEMORY, 0, "no memory for the result");
-    st = verb == VERB_CONSUME ? bench_consume(&bench, result, err)
-                              : bench_produce(&bench, result, err);
+    st = verb == BENCH_VERB_CONSUME ? bench_consume(&bench, result, err)
+                                    : bench_produce(&bench, result, err);
     if (st)
         return st;
     json_t *object = result_to_json(&bench, verb, result);
@@ -311,7 +246,7 @@ int main(int argc, char **argv)
     struct ctl_output output = {.width = 0};
     struct ks_error error = KS_ERROR_INIT;
     bool is_json = false;
-    enum ks_status st = cli_parse(&program, argc, argv, &args, &error);
+    enum ks_status st = cli_parse(&bench_program, argc, argv, &args, &error);
     if (!st)
         st = prepare(&args, &output, &is_json, &error);
     if (!st && args.wants_version) {
@@ -319,7 +254,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (!st && args.wants_help) {
-        cli_help_print(&program, args.verb, stdout);
+        cli_help_print(&bench_program, args.verb, stdout);
         return 0;
     }
     if (!st)

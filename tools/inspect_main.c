@@ -1,9 +1,9 @@
 /* kstream-inspect: a stopped broker's data directory, read and checked; nothing in it is changed.
  */
 #include "proto/sequence.h"
-#include "tools/cli.h"
 #include "tools/ctl_output.h"
 #include "tools/inspect.h"
+#include "tools/inspect_program.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -14,67 +14,6 @@
 
 #define EXIT_DAMAGE 9
 #define VERSION_TEXT "kstream-inspect " KS_VERSION "\n"
-
-enum verb { VERB_VERIFY, VERB_LIST, VERB_DUMP };
-enum option {
-    OPTION_OUTPUT,
-    OPTION_NO_HEADER,
-    OPTION_QUIET,
-    OPTION_THREADS,
-    OPTION_STREAM,
-    OPTION_SHARD,
-    OPTION_SEGMENT,
-    OPTION_FROM,
-    OPTION_LIMIT,
-};
-
-static const struct cli_verb verbs[] = {
-    [VERB_VERIFY] = {"verify", "DIR|FILE.seg", "check everything, byte by byte",
-        "Checks every row of the catalog and the rows against each other, every block of the "
-        "journal\n"
-        "that is part of the log and every batch in it, header, footer and every record of every\n"
-        "segment, and the index. What is damaged is named with file, offset, stream, shard and\n"
-        "sequences. Exit code 0: all is intact; 9: something is damaged.",
-        "  kstream-inspect verify /var/lib/kstream\n"
-        "  kstream-inspect verify --output json /backup/kstream | jq .findings"},
-    [VERB_LIST] = {"list", "WHAT DIR", "list streams, shards, segments or journal",
-        "WHAT is streams, shards, segments or journal. Sequences are those inside: 1, 2, 3... in "
-        "each\n"
-        "shard.",
-        "  kstream-inspect list segments /var/lib/kstream"},
-    [VERB_DUMP] = {"dump", "DIR|FILE.seg", "print records",
-        "Prints the records of a directory, shard by shard, or of one sealed segment file, which "
-        "may\n"
-        "belong to a running broker. As text: stream, shard, sequence, arrival, key, data, "
-        "separated\n"
-        "by tabs; what is no plain text as base64:... With --output json an object a line.\n"
-        "Damaged records are left out and listed on standard error; then the exit code is 9.",
-        "  kstream-inspect dump /var/lib/kstream --stream clicks --shard 0 --limit 10\n"
-        "  kstream-inspect dump /var/lib/kstream/segments/00/0000000000000001.seg --output json"},
-};
-
-#define DUMP_ONLY (1u << VERB_DUMP)
-#define VERIFY_ONLY (1u << VERB_VERIFY)
-
-static const struct cli_option options[] = {
-    [OPTION_OUTPUT] = {"output", 'o', "FORMAT", "table, json or text", 0},
-    [OPTION_NO_HEADER] = {"no-header", 0, NULL, "no line with the names of the columns", 0},
-    [OPTION_QUIET] = {"quiet", 'q', NULL, "no progress", VERIFY_ONLY},
-    [OPTION_THREADS] = {"threads", 0, "N", "as many as there are cores, unless said", VERIFY_ONLY},
-    [OPTION_STREAM] = {"stream", 's', "NAME", "only this stream", DUMP_ONLY},
-    [OPTION_SHARD] = {"shard", 0, "SHARD", "only this shard: 3 or shardId-000000000003", DUMP_ONLY},
-    [OPTION_SEGMENT] = {"segment", 0, "ID", "only this segment of the directory, by its id in hex",
-        DUMP_ONLY},
-    [OPTION_FROM] = {"from-sequence", 0, "N", "records from this sequence on", DUMP_ONLY},
-    [OPTION_LIMIT] = {"limit", 'n', "N", "at most so many records", DUMP_ONLY},
-};
-
-static const struct cli_program program = {.name = "kstream-inspect",
-    .summary = "reads and checks a stopped broker's data directory, and never changes it",
-    .verbs = verbs,
-    .verb_count = KS_COUNT_OF(verbs),
-    .options = options,
-    .option_count = KS_COUNT_OF(options)};
 
 /* ---- errors ---- */
 
@@ -144,12 +83,12 @@ static enum ks_status run_verify(const struct cli_args *args, const struct outpu
     const struct cli_range range = {
         .name = "threads", .min = 1, .max = 64, .fallback = cores > 0 ? (uint64_t)cores : 1};
     uint64_t threads = 0;
-    enum ks_status st = cli_number(args->values[OPTION_THREADS], &range, &threads, err);
+    enum ks_status st = cli_number(args->values[INSPECT_OPTION_THREADS], &range, &threads, err);
     if (st)
         return st;
     const struct inspect_verify_options verify = {.threads = (unsigned)threads,
         .has_bar = isatty(STDERR_FILENO),
-        .is_quiet = args->values[OPTION_QUIET] != NULL};
+        .is_quiet = args->values[INSPECT_OPTION_QUIET] != NULL};
     json_t *result = NULL;
     st = inspect_verify(path_of(args, 0), &verify, report, &result, err);
     if (result) {
@@ -188,21 +127,22 @@ static enum ks_status take_segment(
 static enum ks_status run_dump(const struct cli_args *args, const struct output *output,
     struct inspect_report *report, struct ks_error *err)
 {
-    struct inspect_dump_options dump = {.stream = args->values[OPTION_STREAM],
+    struct inspect_dump_options dump = {.stream = args->values[INSPECT_OPTION_STREAM],
         .is_json = output->ctl.format == CTL_OUTPUT_JSON,
         .has_header = output->ctl.format == CTL_OUTPUT_TABLE && !output->ctl.no_header};
     const struct cli_range from = {.name = "from-sequence", .max = UINT64_MAX};
     const struct cli_range limit = {
         .name = "limit", .min = 1, .max = UINT64_MAX, .fallback = UINT64_MAX};
-    const char *shard = args->values[OPTION_SHARD];
+    const char *shard = args->values[INSPECT_OPTION_SHARD];
     dump.has_shard = shard != NULL;
     if (shard && ks_shard_id_from_text(ks_view_of_text(shard), &dump.shard))
         return ks_fail(err, KS_USAGE, 0, "'--shard %.60s' is not a shard", shard);
-    enum ks_status st = cli_number(args->values[OPTION_FROM], &from, &dump.from_sequence, err);
+    enum ks_status st =
+        cli_number(args->values[INSPECT_OPTION_FROM], &from, &dump.from_sequence, err);
     if (!st)
-        st = cli_number(args->values[OPTION_LIMIT], &limit, &dump.limit, err);
+        st = cli_number(args->values[INSPECT_OPTION_LIMIT], &limit, &dump.limit, err);
     if (!st)
-        st = take_segment(args->values[OPTION_SEGMENT], &dump, err);
+        st = take_segment(args->values[INSPECT_OPTION_SEGMENT], &dump, err);
     if (!st)
         st = inspect_dump(path_of(args, 0), &dump, report, err);
     print_findings(report);
@@ -216,15 +156,15 @@ static enum ks_status prepare(
 {
     struct winsize size;
     output->ctl.format = isatty(STDOUT_FILENO) ? CTL_OUTPUT_TABLE : CTL_OUTPUT_JSON;
-    if (args->verb == &verbs[VERB_DUMP])
+    if (args->verb == &inspect_program.verbs[INSPECT_VERB_DUMP])
         output->ctl.format = CTL_OUTPUT_TEXT;
-    output->ctl.no_header = args->values[OPTION_NO_HEADER] != NULL;
+    output->ctl.no_header = args->values[INSPECT_OPTION_NO_HEADER] != NULL;
     if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)
         output->ctl.width = size.ws_col;
-    if (!args->values[OPTION_OUTPUT])
+    if (!args->values[INSPECT_OPTION_OUTPUT])
         return KS_OK;
     enum ks_status st =
-        ctl_output_format_from_text(args->values[OPTION_OUTPUT], &output->ctl.format, err);
+        ctl_output_format_from_text(args->values[INSPECT_OPTION_OUTPUT], &output->ctl.format, err);
     output->is_json_chosen = !st && output->ctl.format == CTL_OUTPUT_JSON;
     return st;
 }
@@ -232,15 +172,15 @@ static enum ks_status prepare(
 static enum ks_status run(const struct cli_args *args, const struct output *output,
     struct inspect_report *report, struct ks_error *err)
 {
-    size_t wanted = args->verb == &verbs[VERB_LIST] ? 2 : 1;
+    size_t wanted = args->verb == &inspect_program.verbs[INSPECT_VERB_LIST] ? 2 : 1;
     if (args->operand_count != wanted)
         return ks_fail(err, KS_USAGE, 0, "%s needs %s", args->verb->name, args->verb->arguments);
-    switch ((enum verb)(args->verb - verbs)) {
-    case VERB_VERIFY:
+    switch ((enum inspect_verb)(args->verb - inspect_program.verbs)) {
+    case INSPECT_VERB_VERIFY:
         return run_verify(args, output, report, err);
-    case VERB_LIST:
+    case INSPECT_VERB_LIST:
         return run_list(args, output, report, err);
-    case VERB_DUMP:
+    case INSPECT_VERB_DUMP:
         return run_dump(args, output, report, err);
     }
     return KS_OK;
@@ -252,7 +192,7 @@ int main(int argc, char **argv)
     struct cli_args args;
     struct output output = {.is_json_chosen = false};
     struct ks_error error = KS_ERROR_INIT;
-    enum ks_status st = cli_parse(&program, argc, argv, &args, &error);
+    enum ks_status st = cli_parse(&inspect_program, argc, argv, &args, &error);
     if (!st)
         st = prepare(&args, &output, &error);
     if (!st && args.wants_version) {
@@ -260,7 +200,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (!st && args.wants_help) {
-        cli_help_print(&program, args.verb, stdout);
+        cli_help_print(&inspect_program, args.verb, stdout);
         return 0;
     }
     struct inspect_report report;
