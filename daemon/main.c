@@ -307,6 +307,8 @@ static enum ks_status start_server(struct daemon *daemon, struct ks_error *err)
     server->timekeeper = &daemon->timekeeper;
     server->events = &daemon->logger.events;
     server->run_id = daemon->datadir.run_id;
+    server->started_mono_ns = ks_clock_mono_ns(&ks_clock_system);
+    server->started_unix_ms = ks_server_unix_ms(server);
     enum ks_status st = ks_token_key_load(daemon->datadir.path, &server->token_key, err);
     if (!st)
         st = ks_readers_create((unsigned)daemon->config.threads_readers, &server->readers, err);

@@ -117,6 +117,23 @@ uint32_t ks_meter_streams(struct ks_meter *meter, struct ks_stream_sums *out)
     return count;
 }
 
+bool ks_meter_stream(struct ks_meter *meter, uint64_t stream_number, struct ks_stream_sums *out)
+{
+    KS_LOCK_SCOPE(&meter->mu);
+    uintptr_t known = (uintptr_t)ks_u64_map_get(&meter->slots, stream_number);
+    if (!known)
+        return false;
+    out->number = stream_number;
+    sums_add(meter, (uint32_t)(known - 1), out);
+    return true;
+}
+
+bool ks_meter_is_full(struct ks_meter *meter)
+{
+    KS_LOCK_SCOPE(&meter->mu);
+    return meter->slots.count >= meter->options.streams_max;
+}
+
 /* ---- life ---- */
 
 enum ks_status ks_meter_create(

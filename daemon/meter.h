@@ -91,4 +91,10 @@ struct ks_stream_sums {
 /* Fills at most streams_max + 1; returns how many. Frees the slots of streams that are gone. */
 uint32_t ks_meter_streams(struct ks_meter *meter, struct ks_stream_sums *out);
 
+/* Those of one stream; false: it has no cell of its own, or nothing has been counted yet. */
+bool ks_meter_stream(
+    struct ks_meter *meter, uint64_t stream_number, struct ks_stream_sums *out) KS_MUST_USE;
+/* Whether a stream without a cell may have counts among those of the others. */
+bool ks_meter_is_full(struct ks_meter *meter);
+
 #endif

@@ -106,6 +106,14 @@ static inline struct ks_view ks_view_of_optional(const char *text)
     return text ? ks_view_of_text(text) : ks_view_of(NULL, 0);
 }
 
+/*
+ * For what may wait for the disk: build runs on a reader's thread and makes the answer in the
+ * call's arena, or says why not; then the call ends on its loop. request outlives it, as call does.
+ */
+typedef const ProtobufCMessage *(*ks_build_fn)(
+    struct ks_call *call, const ProtobufCMessage *request, struct ks_error *err);
+void ks_call_build(struct ks_call *call, const ProtobufCMessage *request, ks_build_fn build);
+
 /* The referenced snapshot. Errors: KS_INVALID none or contradicting names; KS_NOT_FOUND. */
 enum ks_status ks_stream_resolve(struct ks_server *server, const struct ks_stream_address *address,
     struct ks_stream **out_stream, struct ks_error *err) KS_MUST_USE;
@@ -177,6 +185,8 @@ void ks_op_describe_compactor(struct ks_call *call, const ProtobufCMessage *requ
 void ks_op_compact(struct ks_call *call, const ProtobufCMessage *request);
 /* DeleteStream with enforce_retention. */
 void ks_op_delete_stream_later(struct ks_call *call, const struct ks_stream_address *address);
+void ks_op_describe_host(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_describe_usage(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_put_record(struct ks_call *call, struct ks_view message);
 void ks_op_put_records(struct ks_call *call, struct ks_view message);
 

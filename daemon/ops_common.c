@@ -123,6 +123,8 @@ static const struct {
     {KS_OP_RESTORE_STREAM, ks_op_restore_stream},
     {KS_OP_DESCRIBE_COMPACTOR, ks_op_describe_compactor},
     {KS_OP_COMPACT, ks_op_compact},
+    {KS_OP_DESCRIBE_HOST, ks_op_describe_host},
+    {KS_OP_DESCRIBE_USAGE, ks_op_describe_usage},
 };
 
 /* True when the message keeps the rules; else the call has failed with the complaint. */

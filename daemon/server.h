@@ -21,6 +21,8 @@ struct ks_server {
     struct ks_readers *readers;
     struct ks_token_key token_key;
     uint64_t run_id;                      /* raised at every start */
+    uint64_t started_mono_ns;             /* of the system's clock */
+    uint64_t started_unix_ms;             /* of the broker's clock */
     const struct ks_addresses *addresses; /* of its doors, set before the loops run; NULL: none */
     struct ks_loop_shared loop_shared;
     struct ks_meter *meter;

@@ -33,6 +33,7 @@ struct ctl {
     json_t *result;                /* the verb's, printed by ctl_main; NULL: nothing to print */
     const char *list_member;       /* see ctl_output_print */
     bool is_refused;               /* the error is what --dry-run found: see ctl_dry_run.h */
+    bool has_bad_news;             /* the result itself says what is wrong: exit code 3 */
     const char *hint;              /* for the error, when the verb knows better than its status */
 };
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define EXIT_INTERRUPTED 130
+#define EXIT_BAD_NEWS 3
 
 static const ctl_verb_fn verb_functions[] = {
 #define CTL_VERB(id, name, summary) [CTL_VERB_##id] = ctl_run_##id,
@@ -98,6 +99,8 @@ static int run_verb(struct ctl *ctl)
         return 0;
     if (st)
         exit_code = ctl_report(ctl, &err);
+    else if (ctl->has_bad_news)
+        exit_code = EXIT_BAD_NEWS;
     return ctl_is_interrupted() ? EXIT_INTERRUPTED : exit_code;
 }
 

@@ -32,6 +32,8 @@ LINES = {
     "tail": (["zz", "--no-follow", "-n", "1"], "partition_key", "first"),
     "status": ([], "account_id", "000000000000"),
     "confirm-clock": ([], "step", None),
+    "doctor": ([], "checks[0].check", "permissions"),
+    "usage": (["zz"], "streams[0].stream_name", "zz"),
     "completion": (["bash"], "shell", "bash"),
     "help": (["tail"], "[0].command", "create-stream"),
     "version": ([], "version", "0.1.0"),

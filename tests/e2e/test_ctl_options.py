@@ -5,7 +5,7 @@ from ctl_test import *
 # Those that change nothing, or only say something (confirm-clock); every other command takes --dry-run.
 READ_ONLY = ("list-streams", "describe-stream", "describe-stream-summary", "wait stream-exists", "wait stream-not-exists",
              "list-shards", "get-shard-iterator", "get-records", "tail", "status", "confirm-clock", "describe-compactor",
-             "completion", "help", "version")
+             "doctor", "usage", "completion", "help", "version")
 
 
 def write(path, text):

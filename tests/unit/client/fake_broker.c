@@ -202,6 +202,8 @@ static void do_request(struct fake_request *request)
     case KS_OP_RESTORE_STREAM:
     case KS_OP_DESCRIBE_COMPACTOR:
     case KS_OP_COMPACT:
+    case KS_OP_DESCRIBE_HOST:
+    case KS_OP_DESCRIBE_USAGE:
         break;
     }
     fake_answer_error(request, KS_NOT_FOUND, 0, NULL);
