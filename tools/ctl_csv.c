@@ -16,7 +16,8 @@ static void print_field(FILE *to, struct ks_view field, bool is_alone)
     if (is_alone && field.bytes == 0)
         needs_quotes = true; /* an empty line would be no row */
     if (!needs_quotes) {
-        fwrite(field.data, 1, field.bytes, to);
+        if (field.bytes > 0)
+            fwrite(field.data, 1, field.bytes, to);
         return;
     }
     fputc('"', to);

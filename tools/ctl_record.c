@@ -234,7 +234,8 @@ static enum kstream_status print_raw(const struct kstream_batch *batch, struct k
         const struct kstream_record *record = kstream_batch_record(batch, i);
         if (record->lost_records)
             continue;
-        fwrite(record->data, 1, record->data_bytes, stdout);
+        if (record->data_bytes > 0)
+            fwrite(record->data, 1, record->data_bytes, stdout);
         fputc('\n', stdout);
     }
     if (fflush(stdout) == 0)

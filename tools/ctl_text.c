@@ -44,7 +44,8 @@ static const char **sorted_names(json_t *object)
 /* A line ends: what it holds goes out. */
 static void end_line(struct writer *writer)
 {
-    fwrite(writer->line.data, 1, writer->line.bytes, writer->to);
+    if (writer->line.bytes > 0) /* none ever: no buffer either */
+        fwrite(writer->line.data, 1, writer->line.bytes, writer->to);
     fputc('\n', writer->to);
     writer->line.bytes = 0;
 }

@@ -71,8 +71,9 @@ static bool print_json(const struct dump *dump, const struct ks_record_view *rec
 /* What would upset a terminal or another tool's columns goes out as base64, and says so. */
 static bool print_column(struct ks_view bytes)
 {
-    if (ctl_is_plain_text(bytes.data, bytes.bytes) &&
-        (bytes.bytes == 0 || !memchr(bytes.data, '\t', bytes.bytes)))
+    if (bytes.bytes == 0)
+        return true;
+    if (ctl_is_plain_text(bytes.data, bytes.bytes) && !memchr(bytes.data, '\t', bytes.bytes))
         return fwrite(bytes.data, 1, bytes.bytes, stdout) == bytes.bytes;
     json_t *text = ctl_json_bytes(bytes.data, bytes.bytes);
     bool is_fine = text && fprintf(stdout, "base64:%s", json_string_value(text)) > 0;
