@@ -172,8 +172,8 @@ def test_client_that_reads_in_drips_is_cut_off(scratch):
     for _ in range(8):
         client.put_patiently("s", [("k%d" % i, b"x" * 100000) for i in range(10)])
     dripping = broker.connect()
-    # More than the sockets of both sides take.
-    dripping.sendall(frame(7, GET_RECORDS, encode((1, client.iterator("s")))) * 20)
+    # 200 MB: more than the sockets of both sides take and than it reads until the broker looks.
+    dripping.sendall(frame(7, GET_RECORDS, encode((1, client.iterator("s")))) * 200)
 
     def drips():
         # Takes something all the time, enough for the broker to see its socket move: only the rate can tell.
