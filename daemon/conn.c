@@ -24,22 +24,26 @@
 
 /* All busy connections together get half of the memory; the other half is for what is on its way
  * in. */
-static bool conn_is_within_share(const struct ks_conn *conn)
+uint64_t ks_conn_in_flight_max(const struct ks_conn *conn)
 {
     const struct ks_loop_shared *shared = conn->loop->shared;
     uint64_t busy = ks_max_u64(1, atomic_load_explicit(&shared->busy, memory_order_relaxed));
     uint64_t share =
         atomic_load_explicit(&shared->input.bytes_max, memory_order_relaxed) / 2 / busy;
-    share = ks_max_u64(share, INPUT_SHARE_BYTES_MIN);
-    return conn->in_flight_bytes == 0 ||
-           (conn->in_flight_bytes < ks_min_u64(share, shared->live->limits_in_flight) &&
-               !ks_budget_is_over(&shared->input));
+    return ks_min_u64(ks_max_u64(share, INPUT_SHARE_BYTES_MIN), shared->live->limits_in_flight);
+}
+
+static bool conn_is_within_share(const struct ks_conn *conn)
+{
+    return conn->in_flight_bytes == 0 || (conn->in_flight_bytes < ks_conn_in_flight_max(conn) &&
+                                             !ks_budget_is_over(&conn->loop->shared->input));
 }
 
 static bool conn_may_consume(const struct ks_conn *conn)
 {
     return !conn->is_closed && !conn->is_input_over && conn->calls < KS_CONN_CALLS_MAX &&
-           conn->out_bytes < conn->loop->shared->live->limits_output && conn_is_within_share(conn);
+           conn->out_bytes < conn->loop->shared->live->limits_output &&
+           !ks_put_flow_is_full(&conn->puts) && conn_is_within_share(conn);
 }
 
 static void conn_free_if_over(struct ks_conn *conn)
@@ -50,12 +54,9 @@ static void conn_free_if_over(struct ks_conn *conn)
 
 static void conn_drop_input(struct ks_conn *conn)
 {
-    ks_budget_release(&conn->loop->shared->input, conn->in_reserved);
-    ks_free(conn->in);
-    conn->in = NULL;
-    conn->in_bytes = 0;
-    conn->in_capacity = 0;
-    conn->in_reserved = 0;
+    ks_budget_release(&conn->loop->shared->input, conn->in.reserved);
+    ks_free(conn->in.bytes);
+    conn->in = (struct ks_conn_input){.bytes = NULL};
     event_del(&conn->frame_timer);
     if (ks_list_is_linked(&conn->turn_link))
         ks_list_remove(&conn->turn_link);
@@ -158,13 +159,24 @@ static size_t conn_consume(struct ks_conn *conn, const uint8_t *data, size_t byt
     return at;
 }
 
-/* How long the first frame of data will be; its length alone while that is not known. */
-static size_t frame_bytes_of(const uint8_t *data, size_t bytes)
+static size_t kept_bytes(const struct ks_conn *conn)
+{
+    return conn->in.end - conn->in.begin;
+}
+
+/* How long the first frame of what is kept will be; its length alone while that is not known. */
+static size_t kept_frame_bytes(const struct ks_conn *conn)
 {
     struct ks_frame frame;
-    if (ks_frame_parse(ks_view_of(data, bytes), &frame, NULL) || frame.frame_bytes == 0)
+    struct ks_view kept = ks_view_of(conn->in.bytes + conn->in.begin, kept_bytes(conn));
+    if (ks_frame_parse(kept, &frame, NULL) || frame.frame_bytes == 0)
         return KS_FRAME_LENGTH_BYTES;
     return frame.frame_bytes;
+}
+
+static bool has_kept_frame(const struct ks_conn *conn)
+{
+    return conn->in.bytes && kept_bytes(conn) >= kept_frame_bytes(conn);
 }
 
 /* The frame at the head of in must arrive within frame_timeout and the time of what has come of it:
@@ -173,7 +185,7 @@ static uint64_t frame_deadline_ms(const struct ks_conn *conn)
 {
     const struct ks_live *live = conn->loop->shared->live;
     return conn->frame_mono_ms + live->limits_frame_timeout +
-           conn->in_bytes * 1000 / live->limits_frame_rate;
+           kept_bytes(conn) * 1000 / live->limits_frame_rate;
 }
 
 static void conn_arm_frame_timer(struct ks_conn *conn)
@@ -214,7 +226,27 @@ static bool conn_reserve_input(struct ks_conn *conn, size_t wanted)
     struct ks_budget *input = &conn->loop->shared->input;
     uint64_t max = atomic_load_explicit(&input->bytes_max, memory_order_relaxed);
     return ks_budget_reserve_below(
-        input, wanted - conn->in_reserved, wanted > LARGE_FRAME_BYTES ? max / 4 * 3 : max);
+        input, wanted - conn->in.reserved, wanted > LARGE_FRAME_BYTES ? max / 4 * 3 : max);
+}
+
+/* What is kept moves to the front, with capacity for bytes. False: memory is out, it is closed. */
+static bool conn_grow(struct ks_conn *conn, size_t bytes)
+{
+    struct ks_conn_input *in = &conn->in;
+    if (in->begin > 0)
+        memmove(in->bytes, in->bytes + in->begin, in->end - in->begin);
+    in->end -= in->begin;
+    in->begin = 0;
+    if (bytes <= in->capacity)
+        return true;
+    uint8_t *larger = ks_realloc(in->bytes, bytes);
+    if (!larger) {
+        ks_conn_close(conn, "out of memory");
+        return false;
+    }
+    in->bytes = larger;
+    in->capacity = bytes;
+    return true;
 }
 
 /*
@@ -223,89 +255,60 @@ static bool conn_reserve_input(struct ks_conn *conn, size_t wanted)
  */
 static bool conn_make_room(struct ks_conn *conn)
 {
-    size_t wanted = KS_MAX(frame_bytes_of(conn->in, conn->in_bytes), conn->in_bytes);
-    if (wanted > conn->in_reserved) {
+    size_t wanted = KS_MAX(kept_frame_bytes(conn), kept_bytes(conn));
+    if (wanted > conn->in.reserved) {
         if (!conn_reserve_input(conn, wanted)) {
             conn_starve(conn);
             return false;
         }
-        conn->in_reserved = wanted;
+        conn->in.reserved = wanted;
         conn->is_starving = false;
     }
-    if (wanted <= conn->in_capacity)
-        return true;
-    uint8_t *larger = ks_realloc(conn->in, wanted);
-    if (!larger) {
-        ks_conn_close(conn, "out of memory");
-        return false;
-    }
-    conn->in = larger;
-    conn->in_capacity = wanted;
     conn->has_large_frames = wanted >= DIRECT_FRAME_BYTES;
-    return true;
+    return conn->in.begin + wanted <= conn->in.capacity || conn_grow(conn, wanted);
 }
 
 /* Keeps what was received and not consumed. What is here already counts in any case. */
 static void conn_keep(struct ks_conn *conn, const uint8_t *data, size_t bytes)
 {
+    struct ks_conn_input *in = &conn->in;
     if (bytes == 0 || conn->is_closed || conn->is_input_over)
         return;
-    size_t total = conn->in_bytes + bytes;
-    if (total > conn->in_capacity) {
-        uint8_t *larger = ks_realloc(conn->in, total);
-        if (!larger) {
-            ks_conn_close(conn, "out of memory");
-            return;
-        }
-        conn->in = larger;
-        conn->in_capacity = total;
-    }
-    memcpy(conn->in + conn->in_bytes, data, bytes);
-    conn->in_bytes = total;
-    if (total > conn->in_reserved) {
-        ks_budget_force(&conn->loop->shared->input, total - conn->in_reserved);
-        conn->in_reserved = total;
+    size_t total = kept_bytes(conn) + bytes;
+    if (in->end + bytes > in->capacity && !conn_grow(conn, total))
+        return;
+    memcpy(in->bytes + in->end, data, bytes);
+    in->end += bytes;
+    if (total > in->reserved) {
+        ks_budget_force(&conn->loop->shared->input, total - in->reserved);
+        in->reserved = total;
     }
 }
 
 /* Consumes from conn->in; afterwards it is gone, or begins with a frame that cannot go on now. */
 static void conn_consume_kept(struct ks_conn *conn)
 {
-    if (!conn->in)
+    if (!conn->in.bytes)
         return;
     /* The buffer is the frame's memory while it is worked on: detached, so that nothing frees it
      * underneath. */
-    uint8_t *data = conn->in;
-    size_t bytes = conn->in_bytes;
-    size_t reserved = conn->in_reserved;
-    size_t capacity = conn->in_capacity;
-    conn->in = NULL;
-    conn->in_bytes = 0;
-    conn->in_capacity = 0;
-    conn->in_reserved = 0;
-    size_t taken = conn_consume(conn, data, bytes);
-    struct ks_budget *input = &conn->loop->shared->input;
-    if (taken == bytes || conn->is_closed || conn->is_input_over) {
-        ks_budget_release(input, reserved);
-        ks_free(data);
+    struct ks_conn_input in = conn->in;
+    conn->in = (struct ks_conn_input){.bytes = NULL};
+    in.begin += conn_consume(conn, in.bytes + in.begin, in.end - in.begin);
+    if (in.begin < in.end && !conn->is_closed && !conn->is_input_over) {
+        conn->in = in;
         return;
     }
-    if (taken > 0)
-        memmove(data, data + taken, bytes - taken);
-    conn->in = data;
-    conn->in_bytes = bytes - taken;
-    conn->in_capacity = capacity;
-    conn->in_reserved = reserved;
+    ks_budget_release(&conn->loop->shared->input, in.reserved);
+    ks_free(in.bytes);
 }
 
 /* Whole frames are here and wait for the next turn. */
 static void conn_wait_turn(struct ks_conn *conn)
 {
     struct ks_loop *loop = conn->loop;
-    static const struct timeval next_turn = {0};
     event_del(&conn->read_event);
-    if (ks_list_is_empty(&loop->turns))
-        event_add(&loop->turn_timer, &next_turn);
+    ks_loop_next_turn(loop);
     if (!ks_list_is_linked(&conn->turn_link))
         ks_list_push(&loop->turns, &conn->turn_link);
 }
@@ -325,11 +328,11 @@ static void conn_settle(struct ks_conn *conn)
         return;
     }
     conn->is_paused = false;
-    if (conn->is_turn_over) {
+    if (conn->is_turn_over || has_kept_frame(conn)) {
         conn_wait_turn(conn);
         return;
     }
-    if (conn->in) {
+    if (conn->in.bytes) {
         if (!conn_make_room(conn))
             return;
         conn_arm_frame_timer(conn);
@@ -354,6 +357,14 @@ static void conn_go_on(struct ks_conn *conn)
         conn_settle(conn);
 }
 
+static void conn_go_on_with_puts(struct ks_conn *conn)
+{
+    ks_conn_hold(conn);
+    ks_put_flow_go(&conn->loop->puts, &conn->puts);
+    if (ks_conn_let_go(conn) && !ks_conn_close_if_done(conn))
+        ks_conn_resume(conn);
+}
+
 void ks_conn_take_turns(struct ks_loop *loop)
 {
     struct ks_list waiting;
@@ -362,6 +373,9 @@ void ks_conn_take_turns(struct ks_loop *loop)
     ks_list_splice(&waiting, &loop->turns);
     while ((node = ks_list_pop(&waiting)))
         conn_go_on(KS_CONTAINER_OF(node, struct ks_conn, turn_link));
+    ks_put_lane_take(&loop->puts, &waiting);
+    while ((node = ks_list_pop(&waiting)))
+        conn_go_on_with_puts(KS_CONTAINER_OF(node, struct ks_conn, puts.link));
 }
 
 static void conn_readable(evutil_socket_t fd, short what, void *arg)
@@ -370,10 +384,13 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
     struct ks_loop *loop = conn->loop;
     struct iovec iov[2];
     int count = 0;
-    size_t room = KS_MIN(conn->in_capacity - conn->in_bytes, (size_t)READ_BYTES_MAX);
+    /* The rest of a begun frame goes where it belongs, what is behind it to the slab. */
+    KS_ASSERT(!has_kept_frame(conn));
+    size_t room = conn->in.bytes ? kept_frame_bytes(conn) - kept_bytes(conn) : 0;
+    room = KS_MIN(room, (size_t)READ_BYTES_MAX);
     (void)what;
     if (room > 0)
-        iov[count++] = (struct iovec){.iov_base = conn->in + conn->in_bytes, .iov_len = room};
+        iov[count++] = (struct iovec){.iov_base = conn->in.bytes + conn->in.end, .iov_len = room};
     if (room < READ_BYTES_MAX)
         iov[count++] = (struct iovec){.iov_base = loop->slab,
             .iov_len = conn->has_large_frames ? FRAME_BEGIN_BYTES : KS_SLAB_BYTES};
@@ -392,12 +409,12 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
     }
     size_t kept = KS_MIN((size_t)n, room);
     size_t fresh = (size_t)n - kept;
-    conn->in_bytes += kept;
+    conn->in.end += kept;
     conn->active_mono_ms = ks_conn_now_ms(conn);
     ks_conn_hold(conn);
     conn_begin_turn(conn);
     conn_consume_kept(conn);
-    if (!conn->in && fresh > 0) {
+    if (!conn->in.bytes && fresh > 0) {
         size_t taken = conn_consume(conn, loop->slab, fresh);
         conn->has_large_frames = conn->has_large_frames && taken == 0;
         conn_keep(conn, loop->slab + taken, fresh - taken);
@@ -421,8 +438,8 @@ static void conn_frame_late(evutil_socket_t fd, short what, void *arg)
         return;
     }
     ks_emit(conn->loop->shared->events, KS_LEVEL_WARNING, "connection.frame_too_slow",
-        "peer=%s received_bytes=%zu frame_bytes=%zu", conn->peer, conn->in_bytes,
-        conn->in_capacity);
+        "peer=%s received_bytes=%zu frame_bytes=%zu", conn->peer, kept_bytes(conn),
+        kept_frame_bytes(conn));
     ks_conn_close(conn, "a request arrived too slowly");
 }
 
@@ -464,7 +481,7 @@ void ks_conn_sweep_idle(struct ks_loop *loop, uint64_t idle_ms)
     KS_LIST_FOR_EACH_SAFE(node, &loop->conns)
     {
         struct ks_conn *conn = KS_CONTAINER_OF(node, struct ks_conn, link);
-        bool is_idle = conn->calls == 0 && !conn->in && ks_list_is_empty(&conn->out);
+        bool is_idle = conn->calls == 0 && !conn->in.bytes && ks_list_is_empty(&conn->out);
         if (is_idle && now_ms - conn->active_mono_ms >= idle_ms)
             ks_conn_close(conn, "idle");
     }
@@ -511,6 +528,8 @@ enum ks_status ks_conn_open(struct ks_loop *loop, int fd, const struct ks_conn_p
     strncpy(conn->peer, peer, sizeof(conn->peer) - 1);
     conn->active_mono_ms = ks_conn_now_ms(conn);
     ks_list_init(&conn->requests);
+    ks_list_init(&conn->queued_puts);
+    ks_put_flow_init(&conn->puts);
     ks_conn_output_init(conn);
     event_assign(&conn->read_event, loop->base, fd, EV_READ | EV_PERSIST, conn_readable, conn);
     event_assign(&conn->frame_timer, loop->base, -1, 0, conn_frame_late, conn);

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/list.h"
 #include "base/status.h"
+#include "daemon/put_gate.h"
 
 #include <event2/event_struct.h>
 #include <sys/uio.h>
@@ -56,6 +57,15 @@ struct ks_conn_protocol {
     void (*on_end)(struct ks_conn *conn);
 };
 
+/* What could not be consumed yet: part of a frame, or frames held back. Nothing when idle. */
+struct ks_conn_input {
+    uint8_t *bytes; /* NULL: nothing */
+    size_t begin;   /* of what is not consumed */
+    size_t end;
+    size_t capacity;
+    size_t reserved; /* of the input budget */
+};
+
 struct ks_conn {
     struct ks_loop *loop;
     const struct ks_conn_protocol *protocol;
@@ -71,11 +81,7 @@ struct ks_conn {
     struct event write_timer; /* pending while output waits for the peer */
     uint64_t active_mono_ms;  /* when something last came */
 
-    uint8_t *in; /* what could not be consumed yet: part of a frame, or frames held back; NULL when
-                    idle */
-    size_t in_bytes;
-    size_t in_capacity;
-    size_t in_reserved;        /* of the input budget */
+    struct ks_conn_input in;
     uint64_t frame_mono_ms;    /* when the frame at the head of in began */
     uint32_t turn_frames_left; /* of this turn of the loop */
     size_t turn_bytes_left;
@@ -88,7 +94,9 @@ struct ks_conn {
     uint64_t write_taken_mono_ms; /* when the peer last took something, or the first had to wait */
     size_t write_taken_bytes;     /* since write_begun */
 
-    struct ks_list requests; /* the protocol's list of its calls */
+    struct ks_put_flow puts; /* the protocol's, as the next two */
+    struct ks_list queued_puts;
+    struct ks_list requests; /* its calls */
     uint32_t calls;          /* under way: against KS_CONN_CALLS_MAX */
     uint32_t holds;          /* functions at work on it, which keep its memory */
     uint64_t in_flight_bytes;
@@ -110,6 +118,9 @@ void ks_conn_close(struct ks_conn *conn, const char *why);
 /* No more frames; closes when calls are answered and the answers have left. */
 void ks_conn_drain(struct ks_conn *conn);
 
+/* Bytes of requests that the connection may have under way now: its limit, or its share of the
+ * memory of all. */
+uint64_t ks_conn_in_flight_max(const struct ks_conn *conn);
 /* A call begins, costing bytes of the connection's in-flight budget and of the input budget; ends.
  * end may free the connection. */
 void ks_conn_call_begin(struct ks_conn *conn, uint64_t bytes);

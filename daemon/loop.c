@@ -33,8 +33,14 @@ static void loop_feed_starved(evutil_socket_t fd, short what, void *arg)
 
 static void loop_turn(evutil_socket_t fd, short what, void *arg)
 {
+    struct ks_loop *loop = arg;
     (void)fd, (void)what;
-    ks_conn_take_turns(arg);
+    ks_conn_take_turns(loop);
+}
+
+static void loop_puts_ready(struct ks_put_lane *lane)
+{
+    ks_loop_next_turn(KS_CONTAINER_OF(lane, struct ks_loop, puts));
 }
 
 static void loop_idle(evutil_socket_t fd, short what, void *arg)
@@ -120,6 +126,7 @@ enum ks_status ks_loop_init(
     ks_list_init(&loop->held_puts);
     ks_list_init(&loop->turns);
     ks_parking_init(&loop->parking, loop);
+    ks_put_lane_init(&loop->puts, &shared->put_gate, loop_puts_ready);
     loop->stop_mail.deliver = loop_stop;
     loop->abort_mail.deliver = loop_abort;
     loop->probe_mail.deliver = loop_probed;
@@ -225,6 +232,13 @@ bool ks_loop_join(struct ks_loop *loop, uint64_t timeout_ms)
     pthread_join(loop->thread, NULL);
     loop->is_running = false;
     return true;
+}
+
+void ks_loop_next_turn(struct ks_loop *loop)
+{
+    static const struct timeval next_turn = {0};
+    if (!event_pending(&loop->turn_timer, EV_TIMEOUT, NULL))
+        event_add(&loop->turn_timer, &next_turn);
 }
 
 void ks_loop_check_end(struct ks_loop *loop)

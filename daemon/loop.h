@@ -13,6 +13,7 @@
 #include "base/md5.h"
 #include "daemon/budget.h"
 #include "daemon/park.h"
+#include "daemon/put_gate.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -31,6 +32,7 @@ struct ks_loop_shared {
     const struct ks_live *live; /* limits of a connection, timeouts: as they are now */
     struct ks_budget input;     /* bytes of requests being received or worked on */
     struct ks_budget output;    /* bytes of answers on their way out */
+    struct ks_put_gate put_gate;
     _Atomic uint32_t connections;
     _Atomic uint64_t accepted; /* connections, since the start */
     _Atomic uint64_t refused;
@@ -63,6 +65,7 @@ struct ks_loop {
     struct ks_parking parking; /* calls waiting for records, or for a reshard */
     struct ks_list held_puts;  /* ks_put_work.held_link, in the order they came (put_work.c) */
     uint64_t held_put_bytes;
+    struct ks_put_lane puts;
     uint8_t *slab; /* KS_SLAB_BYTES: what one read brings; empty between events */
     struct ks_md5 *md5;
     struct ks_mail stop_mail;
@@ -90,6 +93,8 @@ void ks_loop_abort(struct ks_loop *loop);
 bool ks_loop_join(struct ks_loop *loop, uint64_t timeout_ms);
 /* Main only, for the watchdog: true when the loop has read the probe before; sends the next. */
 bool ks_loop_probe(struct ks_loop *loop);
+/* The loop's thread: turns are taken after what the sockets have brought meanwhile. */
+void ks_loop_next_turn(struct ks_loop *loop);
 /* The loop's thread, after a connection went: a stopping loop ends with its last one. */
 void ks_loop_check_end(struct ks_loop *loop);
 

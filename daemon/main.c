@@ -264,6 +264,7 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
         .idle_timeout_ms = config->limits_idle_timeout,
         .connections_max = daemon->descriptors.connections_max,
         .server = server};
+    ks_put_gate_init(&server->loop_shared.put_gate, &ks_clock_system);
     ks_server_apply(server, config);
     server->loops = ks_calloc(count, sizeof(server->loops[0]));
     if (!server->loops)

@@ -23,6 +23,19 @@ struct native_call {
     uint32_t operation; /* its position in ks_operations */
     uint64_t cost_bytes;
     struct ks_conn_room room; /* for the answer */
+    struct ks_put_ticket ticket;
+};
+
+/* A put that waits for its turn: no more than its bytes, for there may be many. */
+struct native_queued {
+    struct ks_put_ticket ticket;
+    struct ks_list link; /* conn->queued_puts */
+    struct ks_conn *conn;
+    uint64_t request_id;
+    uint64_t begun_mono_ns;
+    uint32_t operation;
+    uint32_t bytes;
+    uint8_t message[];
 };
 
 struct native_output {
@@ -69,12 +82,19 @@ static struct native_output *output_make(void)
 
 /* ---- answers ---- */
 
-static enum ks_status encode_error(
-    struct ks_server *server, struct native_call *native, struct ks_buf *to)
+static uint32_t put_credit(struct ks_conn *conn)
+{
+    ks_server_look_at_pressure(conn->loop->shared->server);
+    uint64_t credit =
+        ks_put_gate_credit(&conn->loop->puts, &conn->puts, ks_conn_in_flight_max(conn));
+    return (uint32_t)ks_min_u64(credit, UINT32_MAX);
+}
+
+static enum ks_status encode_error(struct native_call *native, struct ks_buf *to)
 {
     struct ks_call *call = &native->call;
     const struct ks_response_head head = {.request_id = native->request_id,
-        .put_credit_bytes = ks_server_put_credit(server),
+        .put_credit_bytes = put_credit(native->conn),
         .op = KS_OP_ERROR};
     Kstream__Error error;
     kstream__error__init(&error);
@@ -90,10 +110,10 @@ static enum ks_status encode_answer(struct native_call *native, struct native_ou
 {
     struct ks_call *call = &native->call;
     const struct ks_response_head head = {.request_id = native->request_id,
-        .put_credit_bytes = ks_server_put_credit(call->server),
+        .put_credit_bytes = put_credit(native->conn),
         .op = native->op};
     if (call->status)
-        return encode_error(call->server, native, &output->head);
+        return encode_error(native, &output->head);
     if (native->op == KS_OP_PUT_RECORDS) {
         struct ks_put_response response;
         ks_put_work_response(call, &response);
@@ -172,6 +192,7 @@ static void native_done(struct ks_call *call)
         ks_conn_close(
             conn, "no memory for an answer"); /* a request without answer must not look pending */
     ks_list_remove(&native->link);
+    ks_put_gate_leave(&conn->loop->puts, &conn->puts, &native->ticket, call->status == KS_OK);
     ks_call_fini(call);
     ks_free(native);
     ks_conn_call_end(conn, cost_bytes);
@@ -204,9 +225,8 @@ static bool native_is_output_short(const struct ks_call *call)
 static void send_error(struct ks_conn *conn, uint64_t request_id, const struct ks_error *error)
 {
     struct native_output *output = output_make();
-    const struct ks_response_head head = {.request_id = request_id,
-        .put_credit_bytes = ks_server_put_credit(conn->loop->shared->server),
-        .op = KS_OP_ERROR};
+    const struct ks_response_head head = {
+        .request_id = request_id, .put_credit_bytes = put_credit(conn), .op = KS_OP_ERROR};
     Kstream__Error message;
     kstream__error__init(&message);
     message.status = (uint32_t)error->status;
@@ -221,6 +241,116 @@ static void send_error(struct ks_conn *conn, uint64_t request_id, const struct k
     else
         ks_conn_close(conn, "no memory for an answer");
 }
+
+static void fail_memory(struct ks_conn *conn, uint64_t request_id)
+{
+    struct ks_error error = KS_ERROR_INIT;
+    ks_fail(&error, KS_NO_MEMORY, 0, "out of memory for this request");
+    send_error(conn, request_id, &error);
+}
+
+static uint64_t cost_of(struct ks_view message)
+{
+    return message.bytes + KS_FRAME_LENGTH_BYTES + CALL_COST_BYTES;
+}
+
+/* NULL: no memory, the peer has been told. */
+static struct native_call *native_make(
+    struct ks_conn *conn, uint64_t request_id, const struct ks_operation *operation)
+{
+    struct native_call *native = ks_zalloc(sizeof(*native));
+    if (!native) {
+        fail_memory(conn, request_id);
+        return NULL;
+    }
+    ks_call_init(&native->call, conn->loop, native_done);
+    native->call.promise = native_promise;
+    native->call.is_output_short = native_is_output_short;
+    native->conn = conn;
+    native->request_id = request_id;
+    native->op = (uint32_t)operation->op;
+    native->operation = (uint32_t)(operation - ks_operations);
+    ks_list_push(&conn->requests, &native->link);
+    return native;
+}
+
+static void native_run(struct native_call *native, struct ks_view message)
+{
+    native->cost_bytes = cost_of(message);
+    ks_call_run(&native->call, &ks_operations[native->operation], message);
+}
+
+/* ---- puts that wait for their turn ---- */
+
+/* It has been admitted: its call begins. */
+static void queued_go(struct ks_put_ticket *ticket)
+{
+    struct native_queued *queued = KS_CONTAINER_OF(ticket, struct native_queued, ticket);
+    struct ks_conn *conn = queued->conn;
+    struct ks_view message = ks_view_of(queued->message, queued->bytes);
+    struct native_call *native =
+        native_make(conn, queued->request_id, &ks_operations[queued->operation]);
+    ks_list_remove(&queued->link);
+    if (native) {
+        native->ticket = queued->ticket;
+        native->call.begun_mono_ns = queued->begun_mono_ns;
+        native_run(native, message);
+    } else {
+        ks_put_gate_leave(&conn->loop->puts, &conn->puts, &queued->ticket, false);
+        ks_conn_call_end(conn, cost_of(message));
+    }
+    ks_free(queued);
+}
+
+static void queued_drop(struct native_queued *queued)
+{
+    struct ks_conn *conn = queued->conn;
+    ks_list_remove(&queued->link);
+    ks_put_gate_leave(&conn->loop->puts, &conn->puts, &queued->ticket, false);
+    ks_conn_call_end(conn, cost_of(ks_view_of(queued->message, queued->bytes)));
+    ks_free(queued);
+}
+
+static void queue_put(struct ks_conn *conn, const struct ks_request_view *request,
+    const struct ks_operation *operation)
+{
+    struct native_queued *queued = ks_malloc(sizeof(*queued) + request->message.bytes);
+    if (!queued) {
+        fail_memory(conn, request->request_id);
+        return;
+    }
+    *queued = (struct native_queued){.conn = conn,
+        .request_id = request->request_id,
+        .begun_mono_ns = ks_clock_mono_ns(&ks_clock_system),
+        .operation = (uint32_t)(operation - ks_operations),
+        .bytes = (uint32_t)request->message.bytes};
+    queued->ticket.go = queued_go;
+    if (queued->bytes > 0)
+        memcpy(queued->message, request->message.data, queued->bytes);
+    ks_list_push(&conn->queued_puts, &queued->link);
+    ks_conn_call_begin(conn, cost_of(request->message));
+    ks_put_gate_wait(&conn->loop->puts, &conn->puts, &queued->ticket, queued->bytes);
+}
+
+static void begin_put(struct ks_conn *conn, const struct ks_request_view *request,
+    const struct ks_operation *operation)
+{
+    struct ks_put_ticket ticket = {.cost = 0};
+    if (!ks_put_gate_enter(&conn->loop->puts, &conn->puts, &ticket, request->message.bytes)) {
+        queue_put(conn, request, operation);
+        return;
+    }
+    struct native_call *native = native_make(conn, request->request_id, operation);
+    if (!native) {
+        ks_put_gate_leave(&conn->loop->puts, &conn->puts, &ticket, false);
+        return;
+    }
+    native->ticket = ticket;
+    ks_conn_call_begin(conn, cost_of(request->message));
+    native_run(native, request->message);
+}
+
+/* ---- frames ---- */
 
 static enum ks_status native_frame(struct ks_conn *conn, struct ks_view body, struct ks_error *err)
 {
@@ -242,23 +372,15 @@ static enum ks_status native_frame(struct ks_conn *conn, struct ks_view body, st
         send_error(conn, request.request_id, &error);
         return KS_OK;
     }
-    struct native_call *native = ks_zalloc(sizeof(*native));
-    if (!native) {
-        ks_fail(&error, KS_NO_MEMORY, 0, "out of memory for this request");
-        send_error(conn, request.request_id, &error);
+    if (class_of(request.op) == KS_REQUEST_PUT) {
+        begin_put(conn, &request, operation);
         return KS_OK;
     }
-    ks_call_init(&native->call, conn->loop, native_done);
-    native->call.promise = native_promise;
-    native->call.is_output_short = native_is_output_short;
-    native->conn = conn;
-    ks_list_push(&conn->requests, &native->link);
-    native->request_id = request.request_id;
-    native->op = request.op;
-    native->operation = (uint32_t)(operation - ks_operations);
-    native->cost_bytes = body.bytes + KS_FRAME_LENGTH_BYTES + CALL_COST_BYTES;
-    ks_conn_call_begin(conn, native->cost_bytes);
-    ks_call_run(&native->call, operation, request.message);
+    struct native_call *native = native_make(conn, request.request_id, operation);
+    if (native) {
+        ks_conn_call_begin(conn, cost_of(request.message));
+        native_run(native, request.message);
+    }
     return KS_OK;
 }
 
@@ -271,6 +393,12 @@ static void native_bad_input(struct ks_conn *conn, const struct ks_error *error)
 
 static void native_end(struct ks_conn *conn)
 {
+    if (conn->is_closed) {
+        /* What nobody waits for any more is not stored any more. */
+        ks_put_flow_close(&conn->loop->puts, &conn->puts);
+        while (!ks_list_is_empty(&conn->queued_puts))
+            queued_drop(KS_CONTAINER_OF(conn->queued_puts.next, struct native_queued, link));
+    }
     struct ks_list *node = conn->requests.next;
     while (node != &conn->requests) {
         struct native_call *native = KS_CONTAINER_OF(node, struct native_call, link);

@@ -1,21 +1,21 @@
 #include "daemon/server.h"
 
 #define PRESSURE_AGE_MS 10
-#define PRESSURE_FREE_PERCENT 75u
-#define CREDIT_BYTES_MIN (64u * 1024)
+#define MEMORY_SHORT_PERCENT 90u
 
-static uint64_t server_pressure(struct ks_server *server)
+void ks_server_look_at_pressure(struct ks_server *server)
 {
     uint64_t now = ks_clock_mono_ns(server->clock) / 1000000;
     uint64_t seen = atomic_load_explicit(&server->pressure_mono_ms, memory_order_relaxed);
-    if (now - seen >= PRESSURE_AGE_MS &&
-        atomic_compare_exchange_strong(&server->pressure_mono_ms, &seen, now)) {
-        struct ks_engine_stats stats;
-        ks_engine_stats(server->engine, &stats);
-        uint64_t memory = stats.tail_bytes * 100 / server->live.limits_memory;
-        atomic_store(&server->pressure_percent, ks_max_u64(memory, stats.journal_used_percent));
-    }
-    return atomic_load_explicit(&server->pressure_percent, memory_order_relaxed);
+    if (now - seen < PRESSURE_AGE_MS ||
+        !atomic_compare_exchange_strong(&server->pressure_mono_ms, &seen, now))
+        return;
+    struct ks_engine_stats stats;
+    ks_engine_stats(server->engine, &stats);
+    uint64_t memory = stats.tail_bytes * 100 / server->live.limits_memory;
+    uint64_t pressure = ks_max_u64(memory, stats.journal_used_percent);
+    atomic_store(&server->loop_shared.put_gate.pressure_percent, (uint32_t)pressure);
+    atomic_store(&server->loop_shared.is_memory_short, memory >= MEMORY_SHORT_PERCENT);
 }
 
 void ks_server_engine_limits(const struct ks_config *config, struct ks_engine_limits *limits)
@@ -44,14 +44,4 @@ void ks_server_apply(struct ks_server *server, const struct ks_config *config)
         ks_engine_set_limits(server->engine, &limits);
     if (server->timekeeper)
         ks_timekeeper_apply(server->timekeeper, config);
-}
-
-uint32_t ks_server_put_credit(struct ks_server *server)
-{
-    uint64_t whole = ks_min_u64(server->live.limits_in_flight, UINT32_MAX);
-    uint64_t pressure = server_pressure(server);
-    if (pressure <= PRESSURE_FREE_PERCENT)
-        return (uint32_t)whole;
-    uint64_t left = pressure >= 100 ? 0 : whole * (100 - pressure) / (100 - PRESSURE_FREE_PERCENT);
-    return (uint32_t)ks_max_u64(left, CREDIT_BYTES_MIN);
 }

@@ -28,10 +28,7 @@ struct ks_server {
     struct ks_meter *meter;
     struct ks_loop *loops;
     unsigned loop_count;
-    /* Pressure on puts in percent, and when it was looked at: asking the engine for every answer
-     * would cost more. */
-    _Atomic uint64_t pressure_percent;
-    _Atomic uint64_t pressure_mono_ms;
+    _Atomic uint64_t pressure_mono_ms; /* when the pressure on puts was last looked at */
 };
 
 /* Makes the LIVE settings of config those of the running broker: settings, budgets, the engine's
@@ -39,9 +36,9 @@ struct ks_server {
 void ks_server_apply(struct ks_server *server, const struct ks_config *config);
 /* The engine's limits as config says, the others as by default. */
 void ks_server_engine_limits(const struct ks_config *config, struct ks_engine_limits *limits);
-/* Puts that a connection may have unanswered: the whole budget, less and less from 75 % of memory
- * or journal on. */
-uint32_t ks_server_put_credit(struct ks_server *server);
+/* Tells the gate of puts how full memory and journal are; every 10 ms at most: asking the engine
+ * for every answer would cost too much. */
+void ks_server_look_at_pressure(struct ks_server *server);
 
 static inline uint64_t ks_server_unix_ms(const struct ks_server *server)
 {

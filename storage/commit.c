@@ -12,12 +12,16 @@
 
 #define SILENCE_MS 1000u
 #define FLUSH_AT_PERCENT 50u
+/* A group: so much may be queued for nobody, alone and while somebody waits for the disk. */
+#define BEHIND_DIVIDES 8u
+#define BEHIND_DIVIDES_WAITED 64u
 
 struct ks_commit {
     struct ks_engine *engine;
     struct ks_mutex mu;            /* KS_RANK_COMMIT_QUEUE */
     struct ks_list queue;          /* [mu] of ks_append.commit_link */
     _Atomic uint64_t queued_bytes; /* stored bytes in the queue; written under mu */
+    _Atomic uint64_t waited;       /* durable appends in the queue or the group */
     bool is_busy;                  /* [mu] a group is between begin and end */
     bool names_now;                /* [mu] do not wait for the silence */
     bool is_unnamed;               /* [mu] no block names the newest durable one yet */
@@ -43,8 +47,15 @@ static struct ks_append *append_of(struct ks_list *node)
     return KS_CONTAINER_OF(node, struct ks_append, commit_link);
 }
 
+static bool is_waited_for(const struct ks_append *append)
+{
+    return append->ack != KS_ACK_MEMORY;
+}
+
 void ks_commit_enqueue(struct ks_commit *commit, struct ks_append *append)
 {
+    if (is_waited_for(append))
+        atomic_fetch_add_explicit(&commit->waited, 1, memory_order_relaxed);
     {
         KS_LOCK_SCOPE(&commit->mu);
         ks_list_push(&commit->queue, &append->commit_link);
@@ -57,8 +68,11 @@ void ks_commit_enqueue(struct ks_commit *commit, struct ks_append *append)
 
 bool ks_commit_is_behind(const struct ks_commit *commit)
 {
+    uint32_t divides = atomic_load_explicit(&commit->waited, memory_order_relaxed) > 0
+                           ? BEHIND_DIVIDES_WAITED
+                           : BEHIND_DIVIDES;
     return atomic_load_explicit(&commit->queued_bytes, memory_order_relaxed) >
-           commit->engine->options.limits.group_bytes;
+           commit->engine->options.limits.group_bytes / divides;
 }
 
 bool ks_commit_is_idle(struct ks_commit *commit)
@@ -276,6 +290,7 @@ static void group_deliver(struct ks_commit *commit)
 static void group_complete(struct ks_commit *commit, enum ks_status status)
 {
     uint64_t batches = 0;
+    uint64_t waited = 0;
     bool has_close = false;
     KS_LIST_FOR_EACH_SAFE(node, &commit->group)
     {
@@ -284,6 +299,7 @@ static void group_complete(struct ks_commit *commit, enum ks_status status)
         if (status == KS_OK)
             append_publish(commit, append);
         batches += append->chunk != NULL;
+        waited += is_waited_for(append);
         has_close |= append->record_count == 0;
         ks_tail_chunk_unref(append->chunk);
         append->chunk = NULL;
@@ -294,6 +310,7 @@ static void group_complete(struct ks_commit *commit, enum ks_status status)
             ks_free(append);
         }
     }
+    atomic_fetch_sub_explicit(&commit->waited, waited, memory_order_relaxed);
     if (status == KS_OK)
         ks_engine_count(commit->engine, KS_COUNT_DURABLE_BATCHES, batches);
     group_deliver(commit);

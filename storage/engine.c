@@ -226,7 +226,8 @@ void ks_engine_destroy(struct ks_engine *engine)
 void ks_engine_set_limits(struct ks_engine *engine, const struct ks_engine_limits *limits)
 {
     atomic_store(&engine->tail_budget.bytes_max, limits->tail_bytes_max);
-    atomic_store(&engine->flush_bytes, limits->flush_bytes);
+    /* Before the memory is short. */
+    atomic_store(&engine->flush_bytes, ks_min_u64(limits->flush_bytes, limits->tail_bytes_max / 2));
     atomic_store(&engine->flush_age_ms, limits->flush_age_ms);
     atomic_store(&engine->shards_max, limits->shards_max);
     atomic_store(&engine->compact_files_per_s, limits->compact_files_per_s);

@@ -103,7 +103,7 @@ void ks_commit_destroy(struct ks_commit *commit);
  * nobody waits for the append: it is freed in the end. */
 void ks_commit_enqueue(struct ks_commit *commit, struct ks_append *append);
 bool ks_commit_is_idle(struct ks_commit *commit);
-/* More waits than the next block takes. Any thread. */
+/* So much waits that others would wait behind it. Any thread. */
 bool ks_commit_is_behind(const struct ks_commit *commit);
 /* An empty block shall name the last durable LSN at once, not after a second of silence: clean
  * stop. */

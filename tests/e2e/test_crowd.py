@@ -93,7 +93,8 @@ def test_a_connection_that_dies_at_every_byte_harms_nobody(scratch):
     assert all(data == b"complete or not at all" for _, _, data in records)
     # Whole ones are stored; after a reset the broker may not have read them.
     assert 2 * times <= len(records) <= 3 * times, (len(records), times)
-    assert broker.rss_bytes() - before < 4 * MIB
+    # Some hundred are open at a time when the broker is slow; none of them leaves a buffer.
+    assert broker.rss_bytes() - before < 16 * MIB
     broker.stop()
 
 

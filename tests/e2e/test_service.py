@@ -1,5 +1,6 @@
 """kstreamd as a service: what systemd is told, its watchdog, its sockets. The test plays the service manager."""
-import contextlib, ctypes, re, resource, threading
+import contextlib, re, resource, threading
+from held_thread import end_of_held, hold_thread, let_thread_go, thread_of
 from kstream_test import *
 
 LIMIT_S = 4.0  # WatchdogSec of the manager below; a healthy broker pings four times in it
@@ -56,38 +57,6 @@ class Manager:
 
 def value(message, name):
     return next(line.split("=", 1)[1] for line in message if line.startswith(name + "="))
-
-
-# ---- stopping one thread of a process, and no other ----
-
-PTRACE_ATTACH, PTRACE_DETACH, WALL = 16, 17, 0x40000000
-LIBC = ctypes.CDLL(None, use_errno=True)
-LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-
-
-def thread_of(process, name):
-    for tid in os.listdir("/proc/%d/task" % process.pid):
-        with open("/proc/%d/task/%s/comm" % (process.pid, tid)) as file:
-            if file.read().strip() == name:
-                return int(tid)
-    raise AssertionError("no thread " + name)
-
-
-def hold_thread(tid):
-    """Everything of ptrace must come from the thread that attached: this one."""
-    if LIBC.ptrace(PTRACE_ATTACH, tid, None, None) != 0:
-        raise Skip("needs ptrace: " + os.strerror(ctypes.get_errno()))
-    os.waitpid(tid, WALL)
-
-
-def end_of_held(broker, tid):
-    """The exit code of a broker that dies with a held thread: the kernel tells us of that one first."""
-    wait_until(lambda: os.waitpid(tid, WALL | os.WNOHANG)[0] == tid, "the held thread has died")
-    return broker.wait_end()
-
-
-def let_thread_go(tid):
-    assert LIBC.ptrace(PTRACE_DETACH, tid, None, None) == 0, os.strerror(ctypes.get_errno())
 
 
 # ---- what systemd is told ----

@@ -186,7 +186,7 @@ START_TEST(frames_arrive_whole_however_they_are_cut)
     for (size_t i = 0; i < total; i++)
         push(bytes + i, 1);
     ck_assert_uint_eq(frames, 3);
-    ck_assert_ptr_null(conn->in);
+    ck_assert_ptr_null(conn->in.bytes);
     tear_down();
 }
 END_TEST
@@ -204,7 +204,7 @@ START_TEST(large_frame_is_reserved_whole_and_given_back)
     push(frame + 300000, bytes + 4 - 300000);
     ck_assert_uint_eq(frames, 1);
     ck_assert_uint_eq(shared.input.used_bytes, 0);
-    ck_assert_ptr_null(conn->in);
+    ck_assert_ptr_null(conn->in.bytes);
     ck_assert(!event_pending(&conn->frame_timer, EV_TIMEOUT, NULL));
     ks_free(frame);
     tear_down();
@@ -377,7 +377,7 @@ START_TEST(a_flood_of_small_requests_takes_turns_with_others)
     ck_assert_uint_le(before, 1024);
     while (frames < FLOOD + 1)
         event_base_loop(loop.base, EVLOOP_NONBLOCK);
-    ck_assert_ptr_null(conn->in);
+    ck_assert_ptr_null(conn->in.bytes);
     close(pair[1]);
     tear_down();
 }
@@ -571,7 +571,7 @@ START_TEST(frames_held_back_by_the_number_of_calls_go_on_when_calls_end)
     }
     while (conn->calls > 0)
         ks_conn_call_end(conn, 1);
-    ck_assert_ptr_null(conn->in);
+    ck_assert_ptr_null(conn->in.bytes);
     ks_free(bytes);
     tear_down();
 }
