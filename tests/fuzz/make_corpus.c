@@ -109,6 +109,43 @@ static void save_puts(void)
     ks_buf_fini(&frame);
 }
 
+static void save_letter_and_message(
+    const char *target, const char *name, char letter, const void *message, size_t bytes)
+{
+    static uint8_t both[65536];
+    KS_ASSERT(bytes < sizeof both);
+    both[0] = (uint8_t)letter;
+    memcpy(both + 1, message, bytes);
+    save(target, name, both, bytes + 1);
+}
+
+/* The end of a shard that was split; a saved position; endpoints. */
+static void save_client(void)
+{
+    Kstream__HashKeyRange range = KSTREAM__HASH_KEY_RANGE__INIT;
+    range.starting_hash_key = (char *)"0";
+    range.ending_hash_key = (char *)"170141183460469231731687303715884105727";
+    Kstream__ChildShard child = KSTREAM__CHILD_SHARD__INIT;
+    char *parents[] = {(char *)"shardId-000000000000"};
+    child.shard_id = (char *)"shardId-000000000001";
+    child.n_parent_shards = 1;
+    child.parent_shards = parents;
+    child.hash_key_range = &range;
+    Kstream__ChildShard *children[] = {&child, &child};
+    Kstream__GetRecordsResponse end = KSTREAM__GET_RECORDS_RESPONSE__INIT;
+    end.n_child_shards = 2;
+    end.child_shards = children;
+    uint8_t bytes[1024];
+    size_t packed = kstream__get_records_response__pack(&end, bytes);
+    KS_ASSERT(packed <= sizeof bytes);
+    save_letter_and_message("client", "end", 'b', bytes, packed);
+    save_text("client", "saved",
+        "skstream-reader-1 clicks shardId-000000000001=after:"
+        "49590338271490256608559692538361571095921575989136588898 shardId-000000000002=end");
+    save_text("client", "endpoint", "ekstream://[::1]:7420");
+    save_text("client", "unix", "eunix:/run/kstream/native.sock");
+}
+
 static void save_answers(void)
 {
     static struct ks_put_response answer = {.part_count = 2, .record_count = 3};
@@ -136,6 +173,8 @@ static void save_answers(void)
     KS_ASSERT(!ks_get_response_append_prefix(&frame, 4, 0, &records, sample.bytes_used));
     KS_ASSERT(ks_buf_append(&frame, sample.bytes, sample.bytes_used));
     save("frame", "records", frame.data, frame.bytes);
+    KS_ASSERT(!ks_response_peek(ks_view_of(frame.data + 4, frame.bytes - 4), &view, NULL));
+    save_letter_and_message("client", "records", 'b', view.message.data, view.message.bytes);
     ks_buf_fini(&frame);
     const char single[] = "s\x0a\x06orders\x12\x04"
                           "data\x1a\x06user-1\x22\x01"
@@ -264,6 +303,7 @@ int main(int argc, char **argv)
     save_batches();
     save_puts();
     save_answers();
+    save_client();
     save_operations();
     save_journal();
     save_text("sequence", "number", "49590338271490256608559692538361571095921575989136588898");
