@@ -114,10 +114,16 @@ struct client_broker_error client_read_error(
 struct client_broker_error client_read_error_message(
     const Kstream__Error *error, struct ks_error *err);
 
-/* A stream is named by its name or by its ARN. */
+/* A stream is named by its name, by its ARN or by its id. */
 static inline bool client_is_arn(const char *stream)
 {
     return strncmp(stream, "arn:", 4) == 0;
+}
+
+/* "id:" and a StreamId, as names of streams cannot begin. */
+static inline bool client_is_id(const char *stream)
+{
+    return strncmp(stream, "id:", 3) == 0;
 }
 
 /* protobuf-c's fields are not const; packing does not write through them. */
@@ -126,9 +132,26 @@ static inline char *client_text(const char *text)
     return (char *)(uintptr_t)text;
 }
 
+static inline char **client_texts(const char *const *texts)
+{
+    return (char **)(uintptr_t)texts;
+}
+
 #define CLIENT_NAME_STREAM(request, stream)                                                        \
-    (*(client_is_arn(stream) ? &(request)->stream_arn : &(request)->stream_name) =                 \
-            client_text(stream))
+    (*(client_is_arn(stream)    ? &(request)->stream_arn                                           \
+         : client_is_id(stream) ? &(request)->stream_id                                            \
+                                : &(request)->stream_name) =                                       \
+            client_text((stream) + (client_is_id(stream) ? 3 : 0)))
+
+/* The description without shards, in arena. */
+enum ks_status client_stream_about(struct kstream_client *client, const char *stream,
+    uint64_t deadline_ns, struct ks_arena *arena,
+    const Kstream__StreamDescriptionSummary **out_about, struct ks_error *err) KS_MUST_USE;
+
+/* For a request: the messages lie behind the list, ks_free frees both; the texts are borrowed.
+ * NULL: no memory. */
+struct kstream_tag;
+Kstream__Tag **client_tags_make(const struct kstream_tag *tags, size_t count);
 
 /* Reads a member of a caller's options struct only if his version of it has the member. */
 #define CLIENT_HAS_OPTION(options, member)                                                         \

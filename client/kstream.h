@@ -49,10 +49,10 @@
  * function named there. Clients, producers and readers may be closed in any order. Structs of
  * options start with their size: initialise them with their ..._INIT, and later versions of the
  * library stay compatible. Texts     are UTF-8 and zero-terminated; keys and data carry their
- * sizes. stream    is the name of a stream or its ARN. Times     _unix_ms: milliseconds since 1970
- * by the broker's clock. Timeouts: milliseconds; 0 means "do not wait", KSTREAM_FOREVER no limit. A
- * name in an endpoint is looked up by kstream_connect() alone, which may take the resolver's time
- * on top; no other call waits for anything but the time it was given.
+ * sizes. stream    is the name of a stream, its ARN, or "id:" and its StreamId. Times     _unix_ms:
+ * milliseconds since 1970 by the broker's clock. Timeouts: milliseconds; 0 means "do not wait",
+ * KSTREAM_FOREVER no limit. A name in an endpoint is looked up by kstream_connect() alone, which
+ * may take the resolver's time on top; no other call waits for anything but the time it was given.
  */
 #ifndef KSTREAM_KSTREAM_H
 #define KSTREAM_KSTREAM_H
@@ -363,6 +363,11 @@ struct kstream_call_options {
         sizeof(struct kstream_call_options), 0                                                     \
     }
 
+struct kstream_tag {
+    const char *key;   /* 1 to 128 characters; letters, digits, white space and _.:/=+-@ */
+    const char *value; /* 0 to 256 of them */
+};
+
 struct kstream_create_options {
     size_t size;
     uint32_t timeout_ms;          /* for everything, the waiting included; 0: the config's */
@@ -376,10 +381,13 @@ struct kstream_create_options {
      * broker may lose the newest answered ones, whose sequence numbers then name other records.
      */
     const char *ack;
+    uint32_t warm_throughput_mibps; /* on-demand: so many shards at least; 0: as many as needed */
+    const struct kstream_tag *tags;
+    size_t tag_count; /* 0; at most 50 */
 };
 #define KSTREAM_CREATE_OPTIONS_INIT                                                                \
     {                                                                                              \
-        sizeof(struct kstream_create_options), 0, 1, 0, 1, 0, 0                                    \
+        sizeof(struct kstream_create_options), 0, 1, 0, 1, 0, 0, 0, 0, 0                           \
     }
 
 /*
@@ -433,6 +441,10 @@ struct kstream_stream {
     size_t shard_count;
     const char *ack;        /* "durable", "memory": see struct kstream_create_options */
     uint64_t purge_unix_ms; /* DELETING, but kept and restorable until then; 0: it is not */
+    const char *const *shard_metrics; /* enhanced monitoring that is on: "IncomingBytes"... */
+    size_t shard_metric_count;
+    uint32_t warm_target_mibps; /* kstream_describe_stream_summary only; 0: not set */
+    uint32_t warm_current_mibps;
 };
 
 /*

@@ -43,10 +43,11 @@ struct kstream_reshard_options {
     uint32_t timeout_ms;   /* 0: the config's */
     int wait_until_active; /* 1 */
     int dry_run;           /* 1: only say what would be made, and whether it would be refused */
+    uint32_t warm_throughput_mibps; /* of kstream_update_stream_mode; 0: as it is */
 };
 #define KSTREAM_RESHARD_OPTIONS_INIT                                                               \
     {                                                                                              \
-        sizeof(struct kstream_reshard_options), 0, 1, 0                                            \
+        sizeof(struct kstream_reshard_options), 0, 1, 0, 0                                         \
     }
 
 struct kstream_reshard_info {
@@ -241,6 +242,236 @@ struct kstream_compact_info {
 KSTREAM_API enum kstream_status kstream_compact(struct kstream_client *client,
     const struct kstream_compact_options *options, struct kstream_compact_info *info,
     struct kstream_error *err) KSTREAM_MUST_USE;
+
+/* For calls that change something; NULL means the defaults. */
+struct kstream_setting_options {
+    size_t size;
+    uint32_t timeout_ms; /* 0: the config's */
+    int dry_run;         /* 1: only whether it would be refused */
+};
+#define KSTREAM_SETTING_OPTIONS_INIT                                                               \
+    {                                                                                              \
+        sizeof(struct kstream_setting_options), 0, 0                                               \
+    }
+
+/*
+ * Settings of a stream, by name, ARN or "id:" and its StreamId. Errors: KSTREAM_NOT_FOUND;
+ * KSTREAM_IN_USE not ACTIVE; KSTREAM_INVALID, KSTREAM_VALIDATION not a value for it.
+ */
+
+/*
+ * The largest record, key and data: 1024 to 10240 KiB. What is stored stays readable.
+ *
+ * Example:
+ *     st = kstream_update_max_record_size(client, "clicks", 10240, NULL, &err);
+ */
+KSTREAM_API enum kstream_status kstream_update_max_record_size(struct kstream_client *client,
+    const char *stream, uint32_t max_record_size_kib, const struct kstream_setting_options *options,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
+struct kstream_warm_throughput {
+    size_t size;
+    uint32_t target_mibps;
+    uint32_t current_mibps; /* what the open shards take, at most the target */
+};
+#define KSTREAM_WARM_THROUGHPUT_INIT                                                               \
+    {                                                                                              \
+        sizeof(struct kstream_warm_throughput), 0, 0                                               \
+    }
+
+/*
+ * An on-demand stream takes so much at any time: a shard for each MiB a second, there before this
+ * returns. info may be NULL. Errors also: KSTREAM_LIMIT the account's shards.
+ *
+ * Example:
+ *     struct kstream_warm_throughput info = KSTREAM_WARM_THROUGHPUT_INIT;
+ *     st = kstream_update_warm_throughput(client, "clicks", 16, NULL, &info, &err);
+ */
+KSTREAM_API enum kstream_status kstream_update_warm_throughput(struct kstream_client *client,
+    const char *stream, uint32_t mibps, const struct kstream_setting_options *options,
+    struct kstream_warm_throughput *info, struct kstream_error *err) KSTREAM_MUST_USE;
+
+#define KSTREAM_SHARD_METRICS_MAX 16
+
+/* Names that live for ever. */
+struct kstream_shard_metrics {
+    size_t size;
+    size_t before_count;
+    size_t after_count;
+    const char *before[KSTREAM_SHARD_METRICS_MAX];
+    const char *after[KSTREAM_SHARD_METRICS_MAX];
+};
+#define KSTREAM_SHARD_METRICS_INIT                                                                 \
+    {                                                                                              \
+        sizeof(struct kstream_shard_metrics), 0, 0, {0},                                           \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
+
+/*
+ * Metrics of each shard, by their names in Kinesis or "ALL". info may be NULL.
+ *
+ * Example:
+ *     const char *metrics[] = {"IncomingBytes", "OutgoingBytes"};
+ *     st = kstream_enable_shard_metrics(client, "clicks", metrics, 2, NULL, NULL, &err);
+ */
+KSTREAM_API enum kstream_status kstream_enable_shard_metrics(struct kstream_client *client,
+    const char *stream, const char *const *metrics, size_t count,
+    const struct kstream_setting_options *options, struct kstream_shard_metrics *info,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
+/*
+ * And off again.
+ *
+ * Example:
+ *     const char *all[] = {"ALL"};
+ *     struct kstream_shard_metrics info = KSTREAM_SHARD_METRICS_INIT;
+ *     if (!kstream_disable_shard_metrics(client, "clicks", all, 1, NULL, &info, &err))
+ *         printf("%d were on\n", (int)info.before_count);
+ */
+KSTREAM_API enum kstream_status kstream_disable_shard_metrics(struct kstream_client *client,
+    const char *stream, const char *const *metrics, size_t count,
+    const struct kstream_setting_options *options, struct kstream_shard_metrics *info,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
+/*
+ * Tags of a stream: at most 50. Errors: KSTREAM_NOT_FOUND; KSTREAM_INVALID more than that, or
+ * characters that a tag cannot have; KSTREAM_IN_USE the stream is DELETING.
+ */
+
+/*
+ * A key that is there gets the new value.
+ *
+ * Example:
+ *     struct kstream_tag tags[] = {{"team", "red"}, {"stage", "test"}};
+ *     st = kstream_add_tags(client, "clicks", tags, 2, NULL, &err);
+ */
+KSTREAM_API enum kstream_status kstream_add_tags(struct kstream_client *client, const char *stream,
+    const struct kstream_tag *tags, size_t count, const struct kstream_setting_options *options,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
+/*
+ * A key that is not there is no error.
+ *
+ * Example:
+ *     const char *keys[] = {"stage"};
+ *     st = kstream_remove_tags(client, "clicks", keys, 1, NULL, &err);
+ */
+KSTREAM_API enum kstream_status kstream_remove_tags(struct kstream_client *client,
+    const char *stream, const char *const *keys, size_t count,
+    const struct kstream_setting_options *options, struct kstream_error *err) KSTREAM_MUST_USE;
+
+struct kstream_list_tags_options {
+    size_t size;
+    uint32_t timeout_ms;
+    uint32_t limit;                      /* 0: all; at most 50 */
+    const char *exclusive_start_tag_key; /* NULL: from the first */
+};
+#define KSTREAM_LIST_TAGS_OPTIONS_INIT                                                             \
+    {                                                                                              \
+        sizeof(struct kstream_list_tags_options), 0, 0, 0                                          \
+    }
+
+/* In the order of the keys' bytes. */
+struct kstream_tag_list {
+    const struct kstream_tag *tags;
+    size_t tag_count;
+    int has_more;
+};
+
+/*
+ * Example:
+ *     struct kstream_tag_list *list;
+ *     if (!kstream_list_tags(client, "clicks", NULL, &list, &err)) {
+ *         for (size_t i = 0; i < list->tag_count; i++)
+ *             printf("%s=%s\n", list->tags[i].key, list->tags[i].value);
+ *         kstream_tag_list_free(list);
+ *     }
+ */
+KSTREAM_API enum kstream_status kstream_list_tags(struct kstream_client *client, const char *stream,
+    const struct kstream_list_tags_options *options, struct kstream_tag_list **out_list,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+KSTREAM_API void kstream_tag_list_free(struct kstream_tag_list *list); /* NULL is fine */
+
+/*
+ * The same of whatever has an ARN.
+ *
+ * Example:
+ *     const char *arn = "arn:aws:kinesis:us-east-1:000000000000:stream/clicks";
+ *     struct kstream_tag tag = {"team", "blue"};
+ *     const char *keys[] = {"stage"};
+ *     struct kstream_tag_list *list = NULL;
+ *     st = kstream_tag_resource(client, arn, &tag, 1, NULL, &err);
+ *     if (!st)
+ *         st = kstream_untag_resource(client, arn, keys, 1, NULL, &err);
+ *     if (!st)
+ *         st = kstream_list_tags_of_resource(client, arn, NULL, &list, &err);
+ *     kstream_tag_list_free(list);
+ */
+KSTREAM_API enum kstream_status kstream_tag_resource(struct kstream_client *client,
+    const char *resource_arn, const struct kstream_tag *tags, size_t count,
+    const struct kstream_setting_options *options, struct kstream_error *err) KSTREAM_MUST_USE;
+KSTREAM_API enum kstream_status kstream_untag_resource(struct kstream_client *client,
+    const char *resource_arn, const char *const *keys, size_t count,
+    const struct kstream_setting_options *options, struct kstream_error *err) KSTREAM_MUST_USE;
+KSTREAM_API enum kstream_status kstream_list_tags_of_resource(struct kstream_client *client,
+    const char *resource_arn, const struct kstream_call_options *options,
+    struct kstream_tag_list **out_list, struct kstream_error *err) KSTREAM_MUST_USE;
+
+struct kstream_limits_info {
+    size_t size;
+    uint32_t shard_limit; /* of the account, which is the broker */
+    uint32_t open_shard_count;
+    uint32_t on_demand_stream_limit;
+    uint32_t on_demand_stream_count;
+};
+#define KSTREAM_LIMITS_INFO_INIT                                                                   \
+    {                                                                                              \
+        sizeof(struct kstream_limits_info), 0, 0, 0, 0                                             \
+    }
+
+/*
+ * Example:
+ *     struct kstream_limits_info info = KSTREAM_LIMITS_INFO_INIT;
+ *     if (!kstream_describe_limits(client, NULL, &info, &err))
+ *         printf("%u of %u shards\n", (unsigned)info.open_shard_count, (unsigned)info.shard_limit);
+ */
+KSTREAM_API enum kstream_status kstream_describe_limits(struct kstream_client *client,
+    const struct kstream_call_options *options, struct kstream_limits_info *info,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
+/* What Kinesis has of an account. Nothing of it changes what a broker does. */
+struct kstream_account_info {
+    size_t size;
+    char commitment_status[48]; /* "ENABLED", "DISABLED", "ENABLED_UNTIL_EARLIEST_ALLOWED_END" */
+    uint64_t commitment_started_unix_ms; /* 0: never, as below */
+    uint64_t commitment_ended_unix_ms;
+    uint64_t commitment_earliest_end_unix_ms;
+};
+#define KSTREAM_ACCOUNT_INFO_INIT                                                                  \
+    {                                                                                              \
+        sizeof(struct kstream_account_info), "", 0, 0, 0                                           \
+    }
+
+/*
+ * Example:
+ *     struct kstream_account_info info = KSTREAM_ACCOUNT_INFO_INIT;
+ *     st = kstream_describe_account(client, NULL, &info, &err);
+ */
+KSTREAM_API enum kstream_status kstream_describe_account(struct kstream_client *client,
+    const struct kstream_call_options *options, struct kstream_account_info *info,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
+/*
+ * The minimum throughput billing commitment: "ENABLED" or "DISABLED". info may be NULL.
+ *
+ * Example:
+ *     st = kstream_update_account(client, "ENABLED", NULL, NULL, &err);
+ */
+KSTREAM_API enum kstream_status kstream_update_account(struct kstream_client *client,
+    const char *commitment_status, const struct kstream_setting_options *options,
+    struct kstream_account_info *info, struct kstream_error *err) KSTREAM_MUST_USE;
 
 #ifdef __cplusplus
 }

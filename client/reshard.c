@@ -17,7 +17,7 @@ static enum ks_status check_texts(
     return KS_OK;
 }
 
-static enum ks_status stream_about(struct kstream_client *client, const char *stream,
+enum ks_status client_stream_about(struct kstream_client *client, const char *stream,
     uint64_t deadline_ns, struct ks_arena *arena,
     const Kstream__StreamDescriptionSummary **out_about, struct ks_error *err)
 {
@@ -43,7 +43,7 @@ static enum ks_status wait_active(
         struct ks_arena arena;
         ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
         const Kstream__StreamDescriptionSummary *about = NULL;
-        enum ks_status st = stream_about(client, stream, deadline_ns, &arena, &about, err);
+        enum ks_status st = client_stream_about(client, stream, deadline_ns, &arena, &about, err);
         bool is_updating = st == KS_OK && strcmp(about->stream_status, "UPDATING") == 0;
         ks_arena_fini(&arena);
         if (st || !is_updating)
@@ -185,9 +185,12 @@ static enum ks_status update_mode(struct kstream_client *client, const char *str
     struct ks_arena arena;
     ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
     const Kstream__StreamDescriptionSummary *about = NULL;
-    enum ks_status st = stream_about(client, stream, deadline_ns, &arena, &about, err);
+    enum ks_status st = client_stream_about(client, stream, deadline_ns, &arena, &about, err);
     if (st == KS_OK) {
+        uint32_t warm_mibps = CLIENT_OPTION(options, warm_throughput_mibps, 0);
         request.stream_arn = about->stream_arn;
+        request.has_warm_throughput_mibps = warm_mibps > 0;
+        request.warm_throughput_mibps = (int32_t)KS_MIN(warm_mibps, (uint32_t)INT32_MAX);
         request.has_dry_run = request.dry_run = CLIENT_OPTION(options, dry_run, 0) != 0;
         st = reshard(client, stream, KS_OP_UPDATE_STREAM_MODE, &request.base, options, NULL, err);
     }

@@ -82,6 +82,16 @@ static enum ks_status stream_append_shards(
     return KS_OK;
 }
 
+/* Kinesis has a list of one. */
+static void metrics_fill(
+    struct kstream_stream *to, Kstream__EnhancedMetrics *const *list, size_t count)
+{
+    if (count == 0)
+        return;
+    to->shard_metrics = (const char *const *)list[0]->shard_level_metrics;
+    to->shard_metric_count = list[0]->n_shard_level_metrics;
+}
+
 static void stream_fill(struct kstream_stream *to, const Kstream__StreamDescription *from)
 {
     to->stream_name = from->stream_name;
@@ -94,6 +104,7 @@ static void stream_fill(struct kstream_stream *to, const Kstream__StreamDescript
     to->creation_unix_ms = from->stream_creation_timestamp_unix_ms;
     to->purge_unix_ms = from->has_purge_unix_ms ? from->purge_unix_ms : 0;
     to->ack = from->ack;
+    metrics_fill(to, from->enhanced_monitoring, from->n_enhanced_monitoring);
 }
 
 /* Fetches the page behind the shards already there; *out_more: there are more. */
@@ -162,7 +173,12 @@ static void stream_fill_summary(
         .creation_unix_ms = from->stream_creation_timestamp_unix_ms,
         .purge_unix_ms = from->has_purge_unix_ms ? from->purge_unix_ms : 0,
         .ack = from->ack,
+        .warm_target_mibps =
+            from->warm_throughput ? (uint32_t)from->warm_throughput->target_mibps : 0,
+        .warm_current_mibps =
+            from->warm_throughput ? (uint32_t)from->warm_throughput->current_mibps : 0,
     };
+    metrics_fill(to, from->enhanced_monitoring, from->n_enhanced_monitoring);
 }
 
 static enum ks_status stream_summary(struct kstream_client *client, const char *stream,
@@ -252,7 +268,9 @@ static enum ks_status stream_create(struct kstream_client *client, const char *s
         return st;
     uint32_t shard_count = CLIENT_OPTION(options, shard_count, 1);
     uint32_t record_kib = CLIENT_OPTION(options, max_record_size_kib, 0);
-    if (shard_count > INT32_MAX || record_kib > INT32_MAX)
+    uint32_t warm_mibps = CLIENT_OPTION(options, warm_throughput_mibps, 0);
+    size_t tag_count = CLIENT_OPTION(options, tag_count, 0);
+    if (shard_count > INT32_MAX || record_kib > INT32_MAX || warm_mibps > INT32_MAX)
         return ks_fail(err, KS_INVALID, 0, "a number of the options is too large");
     bool is_on_demand = CLIENT_OPTION(options, on_demand, 0) != 0;
     Kstream__StreamModeDetails mode = KSTREAM__STREAM_MODE_DETAILS__INIT;
@@ -264,6 +282,14 @@ static enum ks_status stream_create(struct kstream_client *client, const char *s
     request.shard_count = (int32_t)shard_count;
     request.has_max_record_size_in_kib = record_kib > 0;
     request.max_record_size_in_kib = (int32_t)record_kib;
+    request.has_warm_throughput_mibps = warm_mibps > 0;
+    request.warm_throughput_mibps = (int32_t)warm_mibps;
+    KS_AUTO_FREE Kstream__Tag **tags =
+        client_tags_make(CLIENT_OPTION(options, tags, NULL), tag_count);
+    if (!tags)
+        return ks_fail(err, KS_NO_MEMORY, 0, "no memory for %zu tags", tag_count);
+    request.tags = tags;
+    request.n_tags = tag_count;
     const char *ack = CLIENT_OPTION(options, ack, NULL);
     request.ack = ack ? client_text(ack) : NULL;
     uint64_t deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0));

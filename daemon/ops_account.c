@@ -133,6 +133,10 @@ void ks_op_update_account_settings(struct ks_call *call, const ProtobufCMessage 
     }
     struct ks_error error = KS_ERROR_INIT;
     call->response = &response->base;
+    if (request->dry_run) {
+        ks_call_finish(call, call->response);
+        return;
+    }
     call->admin.mail.deliver = account_delivered;
     call->admin.home = &call->loop->mailbox;
     enum ks_status st = ks_account_set(call->server->engine, &after, &call->admin, &error);

@@ -113,10 +113,14 @@ void ks_op_update_max_record_size(struct ks_call *call, const ProtobufCMessage *
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = ks_call_resolve_active(call, &address);
     if (!stream || !ks_call_record_size_fits(call, bytes))
         return;
+    call->response = &empty.base;
+    if (request->dry_run) {
+        ks_call_finish(call, call->response);
+        return;
+    }
     struct ks_setting_work *work = ks_setting_work_make(call, stream);
     if (!work)
         return;
-    call->response = &empty.base;
     work->change = (struct ks_setting_change){.setting = KS_SETTING_RECORD_BYTES, .number = bytes};
     ks_setting_start(call);
 }
@@ -222,8 +226,22 @@ void ks_op_update_stream_warm_throughput(struct ks_call *call, const ProtobufCMe
     const struct ks_stream_address address = KS_STREAM_ADDRESS(request);
     uint32_t mibps = (uint32_t)request->warm_throughput_mibps;
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = ks_call_resolve_active(call, &address);
-    if (stream && ks_call_warm_throughput_fits(call, stream->mode, mibps))
+    if (!stream || !ks_call_warm_throughput_fits(call, stream->mode, mibps))
+        return;
+    if (!request->dry_run) {
         ks_warm_throughput_start(call, stream, mibps, warm_answer);
+        return;
+    }
+    uint32_t more = mibps > stream->open_count ? mibps - stream->open_count : 0;
+    struct ks_setting_work *work = ks_setting_work_make(call, stream);
+    if (!work)
+        return;
+    work->change.number = mibps;
+    if (ks_registry_open_shards(call->server->engine) + (uint64_t)more >
+        call->server->live.limits_shards)
+        ks_call_fail_shard_limit(call, more);
+    else
+        warm_answer(call, work);
 }
 
 /* ---- EnableEnhancedMonitoring, DisableEnhancedMonitoring ---- */
@@ -310,31 +328,46 @@ static void disable_answer(struct ks_call *call, const struct ks_setting_work *w
     ks_call_finish(call, &response->base);
 }
 
-static void change_monitoring(
-    struct ks_call *call, const struct ks_stream_address *address, uint32_t metrics, bool is_on)
+struct monitoring_wish {
+    uint32_t metrics;
+    bool is_on;
+    bool is_dry_run;
+};
+
+static void change_monitoring(struct ks_call *call, const struct ks_stream_address *address,
+    const struct monitoring_wish *wish)
 {
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = ks_call_resolve_active(call, address);
     struct ks_setting_work *work = stream ? ks_setting_work_make(call, stream) : NULL;
     if (!work)
         return;
     work->change = (struct ks_setting_change){
-        .setting = is_on ? KS_SETTING_METRICS_ON : KS_SETTING_METRICS_OFF, .number = metrics};
-    work->answer = is_on ? enable_answer : disable_answer;
-    ks_setting_start(call);
+        .setting = wish->is_on ? KS_SETTING_METRICS_ON : KS_SETTING_METRICS_OFF,
+        .number = wish->metrics,
+        .metrics_before = stream->shard_metrics};
+    work->answer = wish->is_on ? enable_answer : disable_answer;
+    if (wish->is_dry_run)
+        work->answer(call, work);
+    else
+        ks_setting_start(call);
 }
 
 void ks_op_enable_enhanced_monitoring(struct ks_call *call, const ProtobufCMessage *message)
 {
     const Kstream__EnableEnhancedMonitoringRequest *request = (const void *)message;
     const struct ks_stream_address address = KS_STREAM_ADDRESS(request);
-    change_monitoring(call, &address,
-        metrics_of(request->shard_level_metrics, request->n_shard_level_metrics), true);
+    const struct monitoring_wish wish = {
+        metrics_of(request->shard_level_metrics, request->n_shard_level_metrics), true,
+        request->dry_run};
+    change_monitoring(call, &address, &wish);
 }
 
 void ks_op_disable_enhanced_monitoring(struct ks_call *call, const ProtobufCMessage *message)
 {
     const Kstream__DisableEnhancedMonitoringRequest *request = (const void *)message;
     const struct ks_stream_address address = KS_STREAM_ADDRESS(request);
-    change_monitoring(call, &address,
-        metrics_of(request->shard_level_metrics, request->n_shard_level_metrics), false);
+    const struct monitoring_wish wish = {
+        metrics_of(request->shard_level_metrics, request->n_shard_level_metrics), false,
+        request->dry_run};
+    change_monitoring(call, &address, &wish);
 }

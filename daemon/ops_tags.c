@@ -101,9 +101,37 @@ static void refuse_limit(struct ks_call *call, const struct ks_setting_work *wor
     ks_call_fail_tag_limit(call, work->stream_name);
 }
 
-static void add_tags(struct ks_call *call, const struct ks_stream_address *address,
-    Kstream__Tag *const *tags, size_t count)
+/* Whether the stream would have too many. */
+static void add_dry(
+    struct ks_call *call, const struct ks_stream *stream, const struct ks_setting_work *work)
 {
+    struct ks_tags *tags = NULL;
+    struct ks_error error = KS_ERROR_INIT;
+    enum ks_status st =
+        ks_tags_with(stream->tags, work->change.tags, work->change.tag_count, &tags, &error);
+    if (stream->status == KS_STREAM_DELETING)
+        ks_call_fail_not_active(call, stream);
+    else if (st == KS_LIMIT)
+        refuse_limit(call, work);
+    else if (st)
+        ks_call_fail(call, st, &error);
+    else
+        ks_call_finish(call, call->response);
+    ks_tags_unref(tags);
+}
+
+/* Tags of a request. */
+struct wanted_tags {
+    Kstream__Tag *const *tags;
+    size_t count;
+    bool is_dry_run;
+};
+
+static void add_tags(
+    struct ks_call *call, const struct ks_stream_address *address, const struct wanted_tags *wanted)
+{
+    Kstream__Tag *const *tags = wanted->tags;
+    size_t count = wanted->count;
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = ks_call_resolve(call, address);
     if (!stream || !ks_call_tags_fit(call, stream->name, tags, count))
         return;
@@ -114,15 +142,26 @@ static void add_tags(struct ks_call *call, const struct ks_stream_address *addre
     work->change = (struct ks_setting_change){.setting = KS_SETTING_TAGS_ADD,
         .tags = ks_tags_in(&call->arena, tags, count),
         .tag_count = (uint32_t)count};
-    if (work->change.tags)
-        ks_setting_start(call);
-    else
+    if (!work->change.tags)
         ks_call_fail_memory(call);
+    else if (wanted->is_dry_run)
+        add_dry(call, stream, work);
+    else
+        ks_setting_start(call);
 }
 
+/* Keys of a request. */
+struct wanted_keys {
+    char *const *keys;
+    size_t count;
+    bool is_dry_run;
+};
+
 static void remove_tags(
-    struct ks_call *call, const struct ks_stream_address *address, char *const *keys, size_t count)
+    struct ks_call *call, const struct ks_stream_address *address, const struct wanted_keys *wanted)
 {
+    char *const *keys = wanted->keys;
+    size_t count = wanted->count;
     KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = ks_call_resolve(call, address);
     if (!stream)
         return;
@@ -147,7 +186,12 @@ static void remove_tags(
         return;
     work->change = (struct ks_setting_change){
         .setting = KS_SETTING_TAGS_REMOVE, .tags = tags, .tag_count = (uint32_t)count};
-    ks_setting_start(call);
+    if (!wanted->is_dry_run)
+        ks_setting_start(call);
+    else if (stream->status == KS_STREAM_DELETING)
+        ks_call_fail_not_active(call, stream);
+    else
+        ks_call_finish(call, call->response);
 }
 
 void ks_op_add_tags_to_stream(struct ks_call *call, const ProtobufCMessage *message)
@@ -157,7 +201,8 @@ void ks_op_add_tags_to_stream(struct ks_call *call, const ProtobufCMessage *mess
     const Kstream__AddTagsToStreamRequest *request = (const void *)message;
     const struct ks_stream_address address = KS_STREAM_ADDRESS(request);
     call->response = &empty.base;
-    add_tags(call, &address, request->tags, request->n_tags);
+    const struct wanted_tags wanted = {request->tags, request->n_tags, request->dry_run};
+    add_tags(call, &address, &wanted);
 }
 
 void ks_op_remove_tags_from_stream(struct ks_call *call, const ProtobufCMessage *message)
@@ -166,8 +211,9 @@ void ks_op_remove_tags_from_stream(struct ks_call *call, const ProtobufCMessage 
         KSTREAM__REMOVE_TAGS_FROM_STREAM_RESPONSE__INIT;
     const Kstream__RemoveTagsFromStreamRequest *request = (const void *)message;
     const struct ks_stream_address address = KS_STREAM_ADDRESS(request);
+    const struct wanted_keys wanted = {request->tag_keys, request->n_tag_keys, request->dry_run};
     call->response = &empty.base;
-    remove_tags(call, &address, request->tag_keys, request->n_tag_keys);
+    remove_tags(call, &address, &wanted);
 }
 
 /* ---- of a resource ---- */
@@ -188,20 +234,22 @@ void ks_op_tag_resource(struct ks_call *call, const ProtobufCMessage *message)
 {
     static const Kstream__TagResourceResponse empty = KSTREAM__TAG_RESOURCE_RESPONSE__INIT;
     const Kstream__TagResourceRequest *request = (const void *)message;
+    const struct wanted_tags wanted = {request->tags, request->n_tags, request->dry_run};
     struct ks_stream_address address;
     call->response = &empty.base;
     if (resource_address(call, request->resource_arn, request->stream_id, &address))
-        add_tags(call, &address, request->tags, request->n_tags);
+        add_tags(call, &address, &wanted);
 }
 
 void ks_op_untag_resource(struct ks_call *call, const ProtobufCMessage *message)
 {
     static const Kstream__UntagResourceResponse empty = KSTREAM__UNTAG_RESOURCE_RESPONSE__INIT;
     const Kstream__UntagResourceRequest *request = (const void *)message;
+    const struct wanted_keys wanted = {request->tag_keys, request->n_tag_keys, request->dry_run};
     struct ks_stream_address address;
     call->response = &empty.base;
     if (resource_address(call, request->resource_arn, request->stream_id, &address))
-        remove_tags(call, &address, request->tag_keys, request->n_tag_keys);
+        remove_tags(call, &address, &wanted);
 }
 
 /* ---- listing ---- */

@@ -7,6 +7,7 @@
 #define KS_TOOLS_CTL_H
 
 #include "client/kstream.h"
+#include "proto/limits.h"
 #include "tools/ctl_args.h"
 #include "tools/ctl_json.h"
 #include "tools/ctl_output.h"
@@ -27,14 +28,15 @@ struct ctl {
     enum ctl_progress_mode progress; /* none when quiet */
     const char *endpoint;            /* resolved, for messages */
     const char *stream;      /* as libkstream takes it: --stream-arn or --stream-name; NULL: none */
-    const char *stream_name; /* the same without what is before it in an ARN */
-    uint32_t timeout_ms;     /* 0: the library's default */
-    struct kstream_client *client; /* NULL until ctl_connect */
-    json_t *result;                /* the verb's, printed by ctl_main; NULL: nothing to print */
-    const char *list_member;       /* see ctl_output_print */
-    bool is_refused;               /* the error is what --dry-run found: see ctl_dry_run.h */
-    bool has_bad_news;             /* the result itself says what is wrong: exit code 3 */
-    const char *hint;              /* for the error, when the verb knows better than its status */
+    const char *stream_name; /* its name; of --stream-id alone: the id until ctl_connect */
+    char stream_texts[2][KS_STREAM_NAME_BYTES_MAX + 1]; /* of --stream-id: "id:...", the name */
+    uint32_t timeout_ms;                                /* 0: the library's default */
+    struct kstream_client *client;                      /* NULL until ctl_connect */
+    json_t *result;          /* the verb's, printed by ctl_main; NULL: nothing to print */
+    const char *list_member; /* see ctl_output_print */
+    bool is_refused;         /* the error is what --dry-run found: see ctl_dry_run.h */
+    bool has_bad_news;       /* the result itself says what is wrong: exit code 3 */
+    const char *hint;        /* for the error, when the verb knows better than its status */
 };
 
 typedef enum kstream_status (*ctl_verb_fn)(struct ctl *ctl, struct kstream_error *err);

@@ -69,7 +69,9 @@ static bool add_description(json_t *object, const struct kstream_stream *about)
                json_integer((json_int_t)about->retention_period_hours)) &&
            ctl_json_add(
                object, "StreamCreationTimestamp", ctl_json_time(about->creation_unix_ms)) &&
-           ctl_json_add(object, "EnhancedMonitoring", json_pack("[{s:[]}]", "ShardLevelMetrics"));
+           ctl_json_add(object, "EnhancedMonitoring",
+               json_pack("[{s:o}]", "ShardLevelMetrics",
+                   ctl_json_texts(about->shard_metrics, about->shard_metric_count)));
 }
 
 static bool add_summary(json_t *object, const struct kstream_stream *about)
@@ -78,6 +80,11 @@ static bool add_summary(json_t *object, const struct kstream_stream *about)
         return false;
     if (about->max_record_size_kib && !ctl_json_add(object, "MaxRecordSizeInKiB",
                                           json_integer((json_int_t)about->max_record_size_kib)))
+        return false;
+    if (about->warm_target_mibps &&
+        !ctl_json_add(object, "WarmThroughput",
+            json_pack("{s:I, s:I}", "TargetMiBps", (json_int_t)about->warm_target_mibps,
+                "CurrentMiBps", (json_int_t)about->warm_current_mibps)))
         return false;
     return ctl_json_add(
                object, "OpenShardCount", json_integer((json_int_t)about->open_shard_count)) &&

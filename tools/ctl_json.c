@@ -15,6 +15,18 @@ json_t *ctl_json_text(const char *text)
     return value ? value : json_string("(no UTF-8)");
 }
 
+json_t *ctl_json_texts(const char *const *texts, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < count; i++) {
+        if (json_array_append_new(array, ctl_json_text(texts[i])) != 0) {
+            json_decref(array);
+            array = NULL;
+        }
+    }
+    return array;
+}
+
 json_t *ctl_json_time(uint64_t unix_ms)
 {
     char text[CTL_TIME_TEXT_BYTES];

@@ -8,6 +8,7 @@
 
 /* NULL becomes JSON null, what is no UTF-8 "(no UTF-8)". */
 json_t *ctl_json_text(const char *text);
+json_t *ctl_json_texts(const char *const *texts, size_t count);
 json_t *ctl_json_time(uint64_t unix_ms); /* RFC 3339, UTC */
 /* Base64, as Kinesis writes bytes. */
 json_t *ctl_json_bytes(const void *data, size_t bytes);

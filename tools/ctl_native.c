@@ -22,6 +22,8 @@ enum kstream_status ctl_call(struct ctl *ctl, enum ks_op op, const ProtobufCMess
 
 void ctl_name_stream(const struct ctl *ctl, char **out_name, char **out_arn)
 {
-    if (ctl->stream)
+    if (ctl->stream && client_is_id(ctl->stream))
+        *out_name = client_text(ctl->stream_name); /* ctl_connect has learned it */
+    else if (ctl->stream)
         *(client_is_arn(ctl->stream) ? out_arn : out_name) = client_text(ctl->stream);
 }

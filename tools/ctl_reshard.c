@@ -181,11 +181,15 @@ enum kstream_status ctl_run_update_stream_mode(struct ctl *ctl, struct kstream_e
 {
     struct kstream_reshard_options options;
     bool is_on_demand = false;
+    uint64_t warm_mibps = 0;
     enum kstream_status st = ctl_stream_mode_read(ctl, &is_on_demand, err);
+    if (!st)
+        st = ctl_warm_read(ctl, is_on_demand, &warm_mibps, err);
     if (!st)
         st = begin(ctl, &options, err);
     if (st)
         return st;
+    options.warm_throughput_mibps = (uint32_t)warm_mibps;
     st = kstream_update_stream_mode(ctl->client, ctl->stream, is_on_demand, &options, err);
     const char *mode = is_on_demand ? "ON_DEMAND" : "PROVISIONED";
     if (options.dry_run)

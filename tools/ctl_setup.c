@@ -125,7 +125,7 @@ static void setup_endpoint(struct ctl *ctl)
         ctl->endpoint = access(ADMIN_SOCKET, F_OK) == 0 ? "unix:" ADMIN_SOCKET : DEFAULT_ENDPOINT;
 }
 
-/* --stream-arn and --stream-name must not name two streams. */
+/* --stream-arn and --stream-name must not name two streams; whether an id does is known later. */
 static enum ks_status setup_stream(struct ctl *ctl, struct ks_error *err)
 {
     const char *name = ctl_text(ctl, CTL_STREAM_NAME);
@@ -138,6 +138,14 @@ static enum ks_status setup_stream(struct ctl *ctl, struct ks_error *err)
     if (arn && name && strcmp(slash + 1, name) != 0)
         return ks_fail(err, KS_USAGE, 0, "'--stream-arn' names '%.60s', '--stream-name' '%.60s'",
             slash + 1, name);
+    const char *id = ctl_text(ctl, CTL_STREAM_ID);
+    if (!id || arn)
+        return KS_OK;
+    if (id[0] == '\0' || strlen(id) > KS_STREAM_ID_BYTES)
+        return ks_fail(err, KS_USAGE, 0, "'--stream-id %.40s' is not the StreamId of a stream", id);
+    snprintf(ctl->stream_texts[0], sizeof ctl->stream_texts[0], "id:%s", id);
+    ctl->stream = ctl->stream_texts[0];
+    ctl->stream_name = name ? name : id;
     return KS_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "tools/ctl_param.h"
 #include "tools/ctl_retention.h"
 #include "tools/ctl_survey.h"
+#include "tools/ctl_tags.h"
 #include "tools/ctl_wait.h"
 
 #include <stdio.h>
@@ -50,12 +51,24 @@ enum kstream_status ctl_stream_mode_read(
                  : "'--stream-mode-details': StreamMode=PROVISIONED or ON_DEMAND is needed");
 }
 
+enum kstream_status ctl_warm_read(
+    const struct ctl *ctl, bool is_on_demand, uint64_t *out_mibps, struct kstream_error *err)
+{
+    enum kstream_status st = ctl_number(
+        ctl, CTL_WARM_MIBPS, (struct ctl_range){1, KS_SHARDS_PER_STREAM_MAX, 0}, out_mibps, err);
+    if (st || is_on_demand || *out_mibps == 0)
+        return st;
+    return ctl_fail(
+        err, KSTREAM_USAGE, "'--warm-throughput-mibps' is for streams with StreamMode=ON_DEMAND");
+}
+
 static enum kstream_status create_options(
     const struct ctl *ctl, struct kstream_create_options *out, struct kstream_error *err)
 {
     struct kstream_create_options options = KSTREAM_CREATE_OPTIONS_INIT;
     uint64_t shard_count = 0;
     uint64_t record_kib = 0;
+    uint64_t warm_mibps = 0;
     struct ctl_wait wait;
     bool is_on_demand = false;
     enum kstream_status st = ctl_stream_mode_read(ctl, &is_on_demand, err);
@@ -66,6 +79,8 @@ static enum kstream_status create_options(
         st = ctl_number(ctl, CTL_MAX_RECORD_KIB,
             (struct ctl_range){KS_RECORD_KIB_MIN, KS_RECORD_KIB_MAX, 0}, &record_kib, err);
     if (!st)
+        st = ctl_warm_read(ctl, is_on_demand, &warm_mibps, err);
+    if (!st)
         st = ctl_wait_read(ctl, &wait, err);
     if (st)
         return st;
@@ -74,6 +89,7 @@ static enum kstream_status create_options(
     options.shard_count = (uint32_t)shard_count;
     options.max_record_size_kib = (uint32_t)record_kib;
     options.ack = ctl_text(ctl, CTL_ACK);
+    options.warm_throughput_mibps = (uint32_t)warm_mibps;
     options.wait_until_active = wait.is_wanted;
     *out = options;
     return KSTREAM_OK;
@@ -106,13 +122,18 @@ enum kstream_status ctl_run_create_stream(struct ctl *ctl, struct kstream_error 
 {
     const char *stream = ctl->stream;
     struct kstream_create_options options;
+    KS_CLEANUP(ctl_tags_fini) struct ctl_tags tags = {.count = 0};
     enum kstream_status st = create_options(ctl, &options, err);
+    if (!st && ctl_has(ctl, CTL_TAGS))
+        st = ctl_tags_read(ctl, &tags, err);
     if (!st)
         st = ctl_connect(ctl, err);
     if (st)
         return st;
     if (ctl_is_dry_run(ctl))
         return create_dry(ctl, stream, &options, err);
+    options.tags = tags.list;
+    options.tag_count = tags.count;
     st = kstream_create_stream(ctl->client, stream, &options, err);
     return st ? st : give_status(ctl, options.wait_until_active ? "ACTIVE" : "CREATING", err);
 }

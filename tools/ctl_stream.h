@@ -7,5 +7,8 @@
 /* --stream-mode-details, as an object or in the short form. Errors: KSTREAM_USAGE. */
 enum kstream_status ctl_stream_mode_read(
     const struct ctl *ctl, bool *out_on_demand, struct kstream_error *err) KS_MUST_USE;
+/* --warm-throughput-mibps; 0: not given. Errors: KSTREAM_USAGE. */
+enum kstream_status ctl_warm_read(const struct ctl *ctl, bool is_on_demand, uint64_t *out_mibps,
+    struct kstream_error *err) KS_MUST_USE;
 
 #endif

@@ -42,11 +42,13 @@ static enum kstream_status ask_page(struct usage *usage, struct kstream_error *e
     Kstream__DescribeUsageRequest request = KSTREAM__DESCRIBE_USAGE_REQUEST__INIT;
     ProtobufCMessage *message = NULL;
     struct ks_arena arena;
+    enum kstream_status st = ctl_connect(usage->ctl, err);
+    if (st)
+        return st;
     ctl_name_stream(usage->ctl, &request.stream_name, &request.stream_arn);
     request.exclusive_start_stream_name = usage->last[0] ? usage->last : NULL;
     ks_arena_init(&arena, CTL_ANSWER_BYTES_MAX);
-    enum kstream_status st =
-        ctl_call(usage->ctl, KS_OP_DESCRIBE_USAGE, &request.base, &arena, &message, err);
+    st = ctl_call(usage->ctl, KS_OP_DESCRIBE_USAGE, &request.base, &arena, &message, err);
     if (!st)
         st = take_page(usage, (const void *)message, err);
     ks_arena_fini(&arena);

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define CONNECT_MS 5000u
 
@@ -73,6 +74,26 @@ static enum kstream_status configure(
     return st;
 }
 
+/* Whose id --stream-id is. One that is not there is for the verb to find out. */
+static enum kstream_status learn_name(struct ctl *ctl, struct kstream_error *err)
+{
+    if (ctl->stream != ctl->stream_texts[0])
+        return KSTREAM_OK;
+    struct kstream_stream *about = NULL;
+    enum kstream_status st =
+        kstream_describe_stream_summary(ctl->client, ctl->stream, NULL, &about, err);
+    if (st)
+        return st == KSTREAM_NOT_FOUND ? KSTREAM_OK : st;
+    snprintf(ctl->stream_texts[1], sizeof ctl->stream_texts[1], "%s", about->stream_name);
+    kstream_stream_free(about);
+    const char *said = ctl_text(ctl, CTL_STREAM_NAME);
+    if (said && strcmp(said, ctl->stream_texts[1]) != 0)
+        st = ctl_fail(err, KSTREAM_USAGE, "'--stream-id' names '%.60s', '--stream-name' '%.60s'",
+            ctl->stream_texts[1], said);
+    ctl->stream_name = ctl->stream_texts[1];
+    return st;
+}
+
 enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err)
 {
     if (ctl->client)
@@ -89,6 +110,6 @@ enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err)
         kstream_config_free(config);
         return KSTREAM_USAGE;
     }
-    return kstream_connect(
-        config, ctl->timeout_ms ? ctl->timeout_ms : CONNECT_MS, &ctl->client, err);
+    st = kstream_connect(config, ctl->timeout_ms ? ctl->timeout_ms : CONNECT_MS, &ctl->client, err);
+    return st ? st : learn_name(ctl, err);
 }

@@ -3,7 +3,7 @@
 A test is a script: exit 0 passed, 77 skipped (it says why), anything else failed. KSTREAMD names the binary.
 Standard library only. Nothing sleeps for a fixed time: waits poll for a condition until a deadline.
 """
-import os, shutil, signal, socket, struct, subprocess, sys, tempfile, time, traceback, urllib.error, urllib.request
+import glob, os, shutil, signal, socket, struct, subprocess, sys, tempfile, time, traceback, urllib.error, urllib.request
 
 KSTREAMD = os.environ.get("KSTREAMD", "build/release/daemon/kstreamd")
 DEADLINE_S = float(os.environ.get("KSTREAM_TEST_DEADLINE_S", "30"))
@@ -157,6 +157,30 @@ class Broker:
 
     def client(self):
         return Client(self.connect())
+
+
+# ---- its clocks ----
+
+FAKE = sorted(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"))
+
+
+class Clocks:
+    """All clocks of a broker with this environment go on together, as if its machine had slept."""
+
+    def __init__(self, scratch):
+        if not FAKE:
+            raise Skip("needs libfaketime (package libfaketime)")
+        self.path, self.seconds = os.path.join(scratch, "offset"), 0
+        self.go_on(0)
+        # FORCE_MONOTONIC_FIX: left alone, waits on a condition end at once.
+        self.environment = {"LD_PRELOAD": FAKE[0], "FAKETIME_TIMESTAMP_FILE": self.path, "FAKETIME_NO_CACHE": "1",
+                            "FAKETIME_DONT_RESET": "1", "FAKETIME_FORCE_MONOTONIC_FIX": "0"}
+
+    def go_on(self, seconds):
+        self.seconds += seconds
+        with open(self.path + ".new", "w") as file:
+            file.write("%+d\n" % self.seconds)
+        os.rename(self.path + ".new", self.path)
 
 
 # ---- protobuf, as much as is needed ----

@@ -22,6 +22,19 @@ LINES = {
     "restore-stream": (["KEPT"], "StreamStatus", "ACTIVE"),
     "increase-stream-retention-period": (["OLD", "--retention-period-hours", "72"], "RetentionPeriodHours", 72),
     "decrease-stream-retention-period": (["OLD", "--hours", "24"], "RetentionPeriodHours", 24),
+    "add-tags-to-stream": (["OLD", "a=1,b=2"], "Tags", 2),
+    "remove-tags-from-stream": (["zz", "a", "b"], "Tags", 2),
+    "list-tags-for-stream": (["zz"], "Tags[0].Key", "t"),
+    "tag-resource": (["ARN", "t=1"], "Tags", 1),
+    "untag-resource": (["ARN", "u"], "Tags", 1),
+    "list-tags-for-resource": (["ARN"], "length(Tags)", 1),
+    "update-max-record-size": (["OLD", "2048"], "MaxRecordSizeInKiB", 2048),
+    "update-stream-warm-throughput": (["zz-ondemand", "2"], "WarmThroughput.TargetMiBps", 2),
+    "enable-enhanced-monitoring": (["OLD", "ALL"], "length(DesiredShardLevelMetrics)", 7),
+    "disable-enhanced-monitoring": (["OLD", "ALL"], "length(DesiredShardLevelMetrics)", 0),
+    "describe-limits": ([], "ShardLimit", 20000),
+    "describe-account-settings": ([], "MinimumThroughputBillingCommitment.Status", "DISABLED"),
+    "update-account-settings": (["Status=DISABLED"], "MinimumThroughputBillingCommitment.Status", "DISABLED"),
     "describe-compactor": ([], "Scrubber.DamagedRecords", 0),
     "compact": (["--dry-run"], "WouldGo.Segments", 0),
     "put-record": (["other", "--partition-key", "k", "--data", "d"], "ShardId", "shardId-000000000000"),
@@ -39,6 +52,7 @@ LINES = {
     "version": ([], "version", "0.1.0"),
 }
 # Those that ask no broker.
+ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/zz"
 LOCAL = ("completion", "help", "version")
 OUTPUTS = ("json", "ndjson", "table", "csv", "text", "none")
 
@@ -47,6 +61,8 @@ def prepare(scratch):
     broker, ctl = begin(scratch)
     for stream in ("zz", "other"):
         ctl("create-stream", stream, "-o", "none")
+    ctl("create-stream", "zz-ondemand", "--stream-mode-details", "StreamMode=ON_DEMAND", "-o", "none")
+    ctl("tag-resource", ARN, "t=0", "-o", "none")
     ctl("put-record", "zz", "--partition-key", "first", "--data", "d", "-o", "none")
     return broker, ctl, iterator(ctl, stream="zz")
 
@@ -59,7 +75,8 @@ class Lines:
 
     def __call__(self, command):
         self.number += 1
-        names = {"NEW": "new%d" % self.number, "OLD": "old%d" % self.number, "KEPT": "kept%d" % self.number, "AT": self.at}
+        names = {"NEW": "new%d" % self.number, "OLD": "old%d" % self.number, "KEPT": "kept%d" % self.number, "AT": self.at,
+                 "ARN": ARN}
         words, query, expected = LINES[command]
         for name in ("OLD", "KEPT"):
             if name in words:
@@ -130,7 +147,7 @@ def test_every_command_fails_in_the_form_asked_for(scratch):
     for command in LINES:
         if command in LOCAL:
             continue
-        words = [{"NEW": "x", "OLD": "x", "AT": "x"}.get(word, word) for word in LINES[command][0]]
+        words = [{"NEW": "x", "OLD": "x", "AT": "x", "ARN": ARN}.get(word, word) for word in LINES[command][0]]
         for output in OUTPUTS:
             code, out, err = ctl.run(*command.split(), *words, "-o", output)
             assert code == 7 and out == b"", (command, output, code, out, err)

@@ -5,7 +5,7 @@ from ctl_test import *
 # Those that change nothing, or only say something (confirm-clock); every other command takes --dry-run.
 READ_ONLY = ("list-streams", "describe-stream", "describe-stream-summary", "wait stream-exists", "wait stream-not-exists",
              "list-shards", "get-shard-iterator", "get-records", "tail", "status", "confirm-clock", "describe-compactor",
-             "doctor", "usage", "completion", "help", "version")
+             "list-tags-for-stream", "list-tags-for-resource", "describe-limits", "describe-account-settings", "doctor", "usage", "completion", "help", "version")
 
 
 def write(path, text):
@@ -108,6 +108,8 @@ def test_every_command_that_changes_something_can_be_tried(scratch):
     broker, ctl = begin(scratch)
     ctl("create-stream", "clicks", "--shards", "2")
     ctl("put-record", "clicks", "--key", "k", "--data", "d")
+    ctl("create-stream", "scaling", "--stream-mode-details", "StreamMode=ON_DEMAND")
+    arn = "arn:aws:kinesis:us-east-1:000000000000:stream/clicks"
     ctl("create-stream", "deleted")
     ctl("delete-stream", "deleted", "--enforce-retention")
     before = everything(ctl)
@@ -129,6 +131,17 @@ def test_every_command_that_changes_something_can_be_tried(scratch):
         "decrease-stream-retention-period": (["clicks", "--hours", "24"], "24 hours instead of 24",
                                              ["clicks", "--hours", "25"], "InvalidArgument"),
         "compact": ([], "clear away 0 segments", ["--stream-name", "nope"], "ResourceNotFound"),
+        "add-tags-to-stream": (["clicks", "a=1,b=2"], "set 2 tags of 'clicks'", ["clicks", "aws:a=1"], "InvalidArgument"),
+        "remove-tags-from-stream": (["clicks", "a"], "remove 1 tag of 'clicks'", ["nope", "a"], "ResourceNotFound"),
+        "tag-resource": ([arn, "a=1"], "set 1 tag of '%s'" % arn, [arn + "x", "a=1"], "ResourceNotFound"),
+        "untag-resource": ([arn, "a"], "remove 1 tag of '%s'" % arn, [arn + "x", "a"], "ResourceNotFound"),
+        "update-max-record-size": (["clicks", "2048"], "up to 2048 KiB", ["nope", "2048"], "ResourceNotFound"),
+        "update-stream-warm-throughput": (["scaling", "6"], "keep 'scaling' at 6 shards or more", ["clicks", "6"], "Validation"),
+        "enable-enhanced-monitoring": (["clicks", "ALL"], "have 7 metrics of each shard of 'clicks' instead of 0", ["clicks", "x"],
+                                       "Validation"),
+        "disable-enhanced-monitoring": (["clicks", "ALL"], "have 0 metrics of each shard of 'clicks' instead of 0", ["nope", "ALL"],
+                                        "ResourceNotFound"),
+        "update-account-settings": (["Status=ENABLED"], "make the commitment ENABLED", ["Status=x"], "Validation"),
         "put-record": (["clicks", "hello", "--key", "k"], "store 5 bytes in stream 'clicks' under key 'k'",
                        ["clicks", "x", "--key", "k" * 300], "Validation"),
         "put-records": (["clicks", "--records", "Data=ab,PartitionKey=k", "Data=c,PartitionKey=l"],

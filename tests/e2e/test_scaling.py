@@ -1,27 +1,8 @@
 """Streams on demand split and merge by themselves. libfaketime moves all clocks of the broker, as if its machine had slept:
 the minute from look to look, and the six hours until cold shards are merged."""
-import glob
 from reshard_test import *
 
-FAKE = sorted(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"))
 MINUTE, HOURS = 61, 6 * 3600
-
-
-class Clocks:
-    def __init__(self, scratch):
-        if not FAKE:
-            raise Skip("needs libfaketime (package libfaketime)")
-        self.path, self.seconds = os.path.join(scratch, "offset"), 0
-        self.go_on(0)
-        # FORCE_MONOTONIC_FIX: left alone, waits on a condition end at once.
-        self.environment = {"LD_PRELOAD": FAKE[0], "FAKETIME_TIMESTAMP_FILE": self.path, "FAKETIME_NO_CACHE": "1",
-                            "FAKETIME_DONT_RESET": "1", "FAKETIME_FORCE_MONOTONIC_FIX": "0"}
-
-    def go_on(self, seconds):
-        self.seconds += seconds
-        with open(self.path + ".new", "w") as file:
-            file.write("%+d\n" % self.seconds)
-        os.rename(self.path + ".new", self.path)
 
 
 def look(client, clocks, seconds=0):

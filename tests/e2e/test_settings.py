@@ -272,9 +272,30 @@ def test_streams_are_listed_by_name_and_by_token(scratch):
     broker.stop()
 
 
+def test_tokens_expire_after_five_minutes(scratch):
+    clocks = Clocks(scratch)
+    broker = Broker(scratch, environment=clocks.environment)
+    client = broker.client()
+    for name in ("a", "b"):
+        client.create_stream(name, 2)
+    streams = text(decode(client.call(LIST_STREAMS, (1, 1))), 3)
+    shards = text(decode(client.call(LIST_SHARDS, (1, "a"), (4, 1))), 2)
+    more = ((LIST_STREAMS, (1, 1), (3, streams)), (LIST_SHARDS, (2, shards)))
+    clocks.go_on(290)
+    for call in more:
+        client.call(*call)
+    clocks.go_on(20)
+    for call in more:
+        refused("KS_EXPIRED_TOKEN", "NextToken has expired: it is valid for 300 seconds.", client.call, *call)
+    refused("KS_INVALID", "NextToken and StreamName cannot be provided together.", client.call, LIST_SHARDS, (1, "a"), (2, shards))
+    refused("KS_INVALID", "Either NextToken or StreamName should be provided.", client.call, LIST_SHARDS)
+    refused("KS_INVALID", "Invalid NextToken.", client.call, LIST_SHARDS, (2, streams))
+    broker.stop()
+
+
 if __name__ == "__main__":
     run_tests(test_tags_are_there_by_every_address_and_after_a_crash, test_tags_that_may_not_be_are_refused,
               test_a_record_may_be_as_large_as_its_stream_says, test_warm_throughput_is_shards_that_are_there,
               test_monitoring_of_shards_is_what_was_asked_for, test_the_account_has_limits_and_says_them,
               test_without_a_count_a_stream_has_four_shards, test_the_commitment_of_an_account_lasts_a_day,
-              test_streams_are_listed_by_name_and_by_token)
+              test_streams_are_listed_by_name_and_by_token, test_tokens_expire_after_five_minutes)
