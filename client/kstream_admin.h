@@ -38,6 +38,38 @@ KSTREAM_API enum kstream_status kstream_confirm_clock(struct kstream_client *cli
     uint32_t timeout_ms, struct kstream_clock_info *info,
     struct kstream_error *err) KSTREAM_MUST_USE;
 
+/* A setting of the broker, as people write it. */
+struct kstream_broker_setting {
+    const char *key;   /* "limits.connections" */
+    const char *value; /* in force */
+    const char *default_value;
+    const char *origin; /* "default", "file", "environment", "flag": where the value comes from */
+    const char *where;  /* "/etc/kstream/kstreamd.conf:12", the variable, the flag, or "" */
+    int needs_restart;  /* 1: a change waits for a restart; 0: a reload is enough */
+    const char *next_value; /* read by the last reload, and waiting for a restart; NULL: none */
+};
+
+struct kstream_broker_setting_list {
+    const struct kstream_broker_setting *settings;
+    size_t setting_count;
+};
+
+/*
+ * All settings of the running broker. timeout_ms 0: the config's.
+ *
+ * Example:
+ *     struct kstream_broker_setting_list *list = NULL;
+ *     if (!kstream_describe_config(client, 1000, &list, &err))
+ *         for (size_t i = 0; i < list->setting_count; i++)
+ *             printf("%s = %s\n", list->settings[i].key, list->settings[i].value);
+ *     kstream_broker_setting_list_free(list);
+ */
+KSTREAM_API enum kstream_status kstream_describe_config(struct kstream_client *client,
+    uint32_t timeout_ms, struct kstream_broker_setting_list **out_list,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+KSTREAM_API void kstream_broker_setting_list_free(
+    struct kstream_broker_setting_list *list); /* NULL is fine */
+
 struct kstream_reshard_options {
     size_t size;
     uint32_t timeout_ms;   /* 0: the config's */

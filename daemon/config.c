@@ -101,6 +101,20 @@ static enum ks_status row_set(const struct ks_config_row *row, struct ks_config 
     return KS_OK;
 }
 
+/* The value just set comes from there. */
+static void origin_set(const struct ks_config_row *row, struct ks_config *config,
+    enum ks_config_source source, const char *where)
+{
+    struct ks_config_origin *origin = &config->origins[row - ks_config_rows];
+    size_t bytes = strlen(where);
+    origin->source = source;
+    if (bytes < sizeof(origin->where))
+        memcpy(origin->where, where, bytes + 1);
+    else
+        snprintf(origin->where, sizeof(origin->where), "...%s",
+            where + bytes - (sizeof(origin->where) - 4));
+}
+
 static const struct ks_config_row *row_find(const char *section, const char *key)
 {
     for (size_t i = 0; i < KS_CONFIG_ROWS; i++)
@@ -174,7 +188,12 @@ static int file_key(void *arg, const char *section, const char *key, const char 
     const struct ks_config_row *row = row_find(section, key);
     reader->status = row ? row_set(row, reader->config, value, where, reader->err)
                          : unknown_key(where, section, key, reader->err);
-    return reader->status == KS_OK;
+    if (reader->status)
+        return 0;
+    char place[3500];
+    snprintf(place, sizeof(place), "%s:%d", reader->path, reader->line);
+    origin_set(row, reader->config, KS_CONFIG_FROM_FILE, place);
+    return 1;
 }
 
 static enum ks_status load_file(const char *path, const struct ks_config_sources *sources,
@@ -264,6 +283,8 @@ static enum ks_status load_environment(
         enum ks_status st = value ? row_set(&ks_config_rows[i], config, value, name, err) : KS_OK;
         if (st)
             return st;
+        if (value)
+            origin_set(&ks_config_rows[i], config, KS_CONFIG_FROM_ENVIRONMENT, name);
     }
     /* A name with "__" is meant as a setting: a misspelt one must not be passed over in silence. */
     for (; environment && *environment; environment++) {
@@ -361,6 +382,8 @@ static enum ks_status flags_read(
             row && flags->config ? row_set(row, flags->config, value, where, err) : KS_OK;
         if (st)
             return st;
+        if (row && flags->config)
+            origin_set(row, flags->config, KS_CONFIG_FROM_FLAG, where);
     }
     return KS_OK;
 }
@@ -458,9 +481,38 @@ void ks_live_store(struct ks_live *live, const struct ks_config *config)
 void ks_config_copy_live(const struct ks_config *from, struct ks_config *to)
 {
     for (size_t i = 0; i < KS_CONFIG_ROWS; i++)
-        if (ks_config_rows[i].live_offset != KS_CONFIG_NOT_LIVE)
+        if (ks_config_rows[i].live_offset != KS_CONFIG_NOT_LIVE) {
             memcpy((char *)to + ks_config_rows[i].offset,
                 ks_config_number(&ks_config_rows[i], from), sizeof(uint64_t));
+            to->origins[i] = from->origins[i];
+        }
+}
+
+const char *ks_config_source_text(enum ks_config_source source)
+{
+    switch (source) {
+    case KS_CONFIG_FROM_DEFAULT:
+        return "default";
+    case KS_CONFIG_FROM_FILE:
+        return "file";
+    case KS_CONFIG_FROM_ENVIRONMENT:
+        return "environment";
+    case KS_CONFIG_FROM_FLAG:
+        return "flag";
+    }
+    return "default";
+}
+
+void ks_config_setting_at(
+    const struct ks_config *config, size_t i, struct ks_config_setting *out_setting)
+{
+    KS_ASSERT(i < KS_CONFIG_ROWS);
+    const struct ks_config_row *row = &ks_config_rows[i];
+    snprintf(out_setting->key, sizeof(out_setting->key), "%s.%s", row->section, row->key);
+    ks_config_value(row, config, out_setting->value);
+    out_setting->fallback = row->fallback;
+    out_setting->is_live = row->live_offset != KS_CONFIG_NOT_LIVE;
+    out_setting->origin = &config->origins[i];
 }
 
 void ks_config_diff(const struct ks_config *from, const struct ks_config *to,

@@ -45,9 +45,27 @@ enum {
     KS_CONFIG_ROWS
 };
 
+/* Who had the last word on a setting. */
+enum ks_config_source {
+    KS_CONFIG_FROM_DEFAULT,
+    KS_CONFIG_FROM_FILE,
+    KS_CONFIG_FROM_ENVIRONMENT,
+    KS_CONFIG_FROM_FLAG
+};
+
+#define KS_CONFIG_WHERE_BYTES 256
+
+struct ks_config_origin {
+    enum ks_config_source source;
+    /* "/etc/kstream/kstreamd.conf:12", "KSTREAM_LISTEN__HTTP", "--http"; "" for a default. Of a
+     * longer path the beginning is left out. */
+    char where[KS_CONFIG_WHERE_BYTES];
+};
+
 /* A member per row, section_key: text, number (bytes, milliseconds or a count), truth, or the
  * number of a choice. */
 struct ks_config {
+    struct ks_config_origin origins[KS_CONFIG_ROWS];
 #define KS_CONFIG_TEXT(section, key, ...) char section##_##key[KS_CONFIG_TEXT_BYTES];
 #define KS_CONFIG_BYTES(section, key, ...) uint64_t section##_##key;
 #define KS_CONFIG_DURATION(section, key, ...) uint64_t section##_##key;
@@ -128,8 +146,22 @@ struct ks_config_change {
 /* Calls each for every key in which the two differ, in the order of the table. */
 void ks_config_diff(const struct ks_config *from, const struct ks_config *to,
     void (*each)(void *arg, const struct ks_config_change *change), void *arg);
-/* Puts the LIVE members of from into to: what runs after a reload. */
+/* Puts the LIVE members of from, and where they come from, into to: what runs after a reload. */
 void ks_config_copy_live(const struct ks_config *from, struct ks_config *to);
+
+/* A setting as people write it. */
+struct ks_config_setting {
+    char key[KS_CONFIG_KEY_BYTES]; /* "limits.in_flight" */
+    char value[KS_CONFIG_TEXT_BYTES];
+    const char *fallback; /* the default */
+    bool is_live;         /* false: a change needs a restart */
+    const struct ks_config_origin *origin;
+};
+/* Setting i of the table, from 0 to KS_CONFIG_ROWS - 1. origin points into config. */
+void ks_config_setting_at(
+    const struct ks_config *config, size_t i, struct ks_config_setting *out_setting);
+/* "default", "file", "environment", "flag" */
+const char *ks_config_source_text(enum ks_config_source source);
 
 /* The whole table as a commented file, every value its default. */
 void ks_config_print_defaults(FILE *to);

@@ -149,7 +149,8 @@ void ks_config_man_daemon(FILE *to, const char *version, const char *date)
     put_paragraph(to,
         "A setting may stand in the file, in the environment and on the command line: "
         "a flag wins over the environment, the environment over the files, the files over the "
-        "default.");
+        "default. kstreamctl config show --effective --origin asks a running broker for all of "
+        "them.");
     put_flags(to);
     put_entries(to, "signals", signals, KS_COUNT_OF(signals));
     put_entries(to, "exit-status", exit_codes, KS_COUNT_OF(exit_codes));

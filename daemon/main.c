@@ -47,7 +47,8 @@ enum daemon_state {
 struct daemon {
     const struct ks_config_sources *sources;
     struct ks_config config;  /* [const] as at the start */
-    struct ks_config running; /* with what reloads changed */
+    struct ks_config running; /* with what reloads changed; operations look through server */
+    struct ks_config latest;  /* as the last good reading said */
     struct ks_logger logger;
     struct ks_datadir datadir;
     struct ks_server server;
@@ -304,6 +305,9 @@ static enum ks_status start_server(struct daemon *daemon, struct ks_error *err)
 {
     struct ks_server *server = &daemon->server;
     server->config = &daemon->config;
+    ks_mutex_init(&server->settings_mu, KS_RANK_SETTINGS);
+    server->running = &daemon->running;
+    server->latest = &daemon->latest;
     server->clock = &daemon->timekeeper.clock.clock;
     server->timekeeper = &daemon->timekeeper;
     server->events = &daemon->logger.events;
@@ -461,10 +465,8 @@ static void notify_ready(struct daemon *daemon)
 
 static void daemon_reload(struct daemon *daemon)
 {
-    const struct ks_reload reload = {.sources = daemon->sources,
-        .running = &daemon->running,
-        .server = &daemon->server,
-        .logger = &daemon->logger};
+    const struct ks_reload reload = {
+        .sources = daemon->sources, .server = &daemon->server, .logger = &daemon->logger};
     ks_notify_send(&daemon->notify, "RELOADING=1\nMONOTONIC_USEC=%llu",
         (unsigned long long)(ks_clock_mono_ns(&ks_clock_system) / 1000));
     enum ks_status st = ks_reload_run(&reload);
@@ -516,7 +518,7 @@ static void daemon_wait(struct daemon *daemon)
 
 static int daemon_run(struct daemon *daemon, bool is_print_addresses)
 {
-    daemon->running = daemon->config;
+    daemon->running = daemon->latest = daemon->config;
     struct ks_error error = KS_ERROR_INIT;
     uint64_t begun_ns = ks_clock_mono_ns(&ks_clock_system);
     const struct ks_logger_options options = {

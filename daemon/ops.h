@@ -153,6 +153,7 @@ void ks_op_ping(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_describe_routing(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_resume_producer(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_confirm_clock(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_describe_config(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_create_stream(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_delete_stream(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_describe_stream(struct ks_call *call, const ProtobufCMessage *request);

@@ -93,6 +93,7 @@ static const struct {
     {KS_OP_DESCRIBE_ROUTING, ks_op_describe_routing},
     {KS_OP_RESUME_PRODUCER, ks_op_resume_producer},
     {KS_OP_CONFIRM_CLOCK, ks_op_confirm_clock},
+    {KS_OP_DESCRIBE_CONFIG, ks_op_describe_config},
     {KS_OP_CREATE_STREAM, ks_op_create_stream},
     {KS_OP_DELETE_STREAM, ks_op_delete_stream},
     {KS_OP_DESCRIBE_STREAM, ks_op_describe_stream},

@@ -1,4 +1,5 @@
-/* What Kinesis does not have: Ping, DescribeRouting, ResumeProducer, ConfirmClock. */
+/* What Kinesis does not have: Ping, DescribeRouting, ResumeProducer, ConfirmClock, DescribeConfig.
+ */
 #include "daemon/addresses.h"
 #include "daemon/ops.h"
 #include "daemon/version.h"
@@ -183,4 +184,57 @@ void ks_op_confirm_clock(struct ks_call *call, const ProtobufCMessage *message)
     response->retention_behind_ms = before.held_gap_ms;
     response->why = (char *)(uintptr_t)ks_clock_hold_text(before.hold);
     ks_call_finish(call, &response->base);
+}
+
+/* ---- DescribeConfig ---- */
+
+static Kstream__ConfigSetting *setting_message(struct ks_call *call, size_t i)
+{
+    const struct ks_server *server = call->server;
+    Kstream__ConfigSetting *message = ks_arena_alloc(&call->arena, sizeof(*message));
+    if (!message)
+        return NULL;
+    struct ks_config_setting now;
+    struct ks_config_setting next;
+    ks_config_setting_at(server->running, i, &now);
+    ks_config_setting_at(server->latest, i, &next);
+    kstream__config_setting__init(message);
+    message->key = ks_arena_strdup(&call->arena, now.key);
+    message->value = ks_arena_strdup(&call->arena, now.value);
+    message->default_value = (char *)(uintptr_t)now.fallback;
+    message->origin = (char *)(uintptr_t)ks_config_source_text(now.origin->source);
+    message->where = ks_arena_strdup(&call->arena, now.origin->where);
+    message->needs_restart = !now.is_live;
+    bool is_next = strcmp(now.value, next.value) != 0;
+    if (is_next)
+        message->next_value = ks_arena_strdup(&call->arena, next.value);
+    bool is_whole =
+        message->key && message->value && message->where && (!is_next || message->next_value);
+    return is_whole ? message : NULL;
+}
+
+void ks_op_describe_config(struct ks_call *call, const ProtobufCMessage *message)
+{
+    (void)message;
+    Kstream__DescribeConfigResponse *response = ks_arena_alloc(&call->arena, sizeof(*response));
+    Kstream__ConfigSetting **settings =
+        ks_arena_alloc(&call->arena, KS_CONFIG_ROWS * sizeof(settings[0]));
+    if (!response || !settings) {
+        ks_call_fail_memory(call);
+        return;
+    }
+    kstream__describe_config_response__init(response);
+    response->settings = settings;
+    bool is_whole = true;
+    ks_mutex_lock(&call->server->settings_mu);
+    for (size_t i = 0; i < KS_CONFIG_ROWS && is_whole; i++) {
+        settings[i] = setting_message(call, i);
+        is_whole = settings[i] != NULL;
+        response->n_settings += is_whole;
+    }
+    ks_mutex_unlock(&call->server->settings_mu);
+    if (is_whole)
+        ks_call_finish(call, &response->base);
+    else
+        ks_call_fail_memory(call);
 }

@@ -45,7 +45,7 @@ static unsigned changes_report(
 {
     struct changes changes = {
         .events = &reload->logger->events, .event = event, .is_live = is_live};
-    ks_config_diff(reload->running, fresh, changes_add, &changes);
+    ks_config_diff(reload->server->running, fresh, changes_add, &changes);
     changes_tell(&changes);
     return changes.count;
 }
@@ -69,13 +69,15 @@ enum ks_status ks_reload_run(const struct ks_reload *reload)
     /* Whoever silences the log with this very reload shall still read what it did. */
     ks_logger_set(reload->logger, (enum ks_log_format)fresh->log_format,
         (enum ks_level)ks_min_u64(
-            KS_LEVEL_NOTICE, ks_min_u64(fresh->log_level, reload->running->log_level)));
+            KS_LEVEL_NOTICE, ks_min_u64(fresh->log_level, reload->server->running->log_level)));
     unsigned changed = changes_report(reload, fresh, "config.changed", true);
     unsigned waiting = changes_report(reload, fresh, "config.needs_restart", false);
     ks_emit(
         events, KS_LEVEL_NOTICE, "config.reloaded", "changed=%u need_restart=%u", changed, waiting);
     ks_logger_set(
         reload->logger, (enum ks_log_format)fresh->log_format, (enum ks_level)fresh->log_level);
-    ks_config_copy_live(fresh, reload->running);
+    KS_LOCK_SCOPE(&reload->server->settings_mu);
+    ks_config_copy_live(fresh, reload->server->running);
+    *reload->server->latest = *fresh;
     return KS_OK;
 }

@@ -13,8 +13,7 @@
 
 struct ks_reload {
     const struct ks_config_sources *sources; /* as at the start */
-    struct ks_config *running;               /* in: what runs; out: what runs now */
-    struct ks_server *server;
+    struct ks_server *server;                /* its settings in force are changed */
     struct ks_logger *logger;
 };
 

@@ -3,6 +3,7 @@
 #ifndef KS_DAEMON_SERVER_H
 #define KS_DAEMON_SERVER_H
 
+#include "base/mutex.h"
 #include "daemon/config.h"
 #include "daemon/iterator.h"
 #include "daemon/loop.h"
@@ -14,6 +15,9 @@
 struct ks_server {
     const struct ks_config *config;   /* as at the start; LIVE settings are read from live */
     struct ks_live live;              /* as they are now */
+    struct ks_mutex settings_mu;      /* KS_RANK_SETTINGS; held to copy or to list them */
+    struct ks_config *running;        /* [settings_mu] what is in force, and where it comes from */
+    struct ks_config *latest;         /* [settings_mu] as the last good reading said */
     const struct ks_clock *clock;     /* the broker's; of arrivals, iterators, retention */
     struct ks_timekeeper *timekeeper; /* what keeps it */
     const struct ks_events *events;

@@ -1,6 +1,7 @@
 """Settings: files, environment and flags of the real broker, and what SIGHUP changes in a running one."""
-import threading
+import re, threading
 from kstream_test import *
+from ctl_test import Ctl
 
 
 def write(path, text):
@@ -136,6 +137,44 @@ def test_environment_and_flags_win_over_a_reload(scratch):
     broker.stop()
 
 
+def test_settings_tell_where_they_come_from(scratch):
+    path, more = os.path.join(scratch, "kstreamd.conf"), os.path.join(scratch, "conf.d", "10-a.conf")
+    write(path, "[limits]\nconnections = 50\n# a comment\nmemory = 1GiB\n")
+    write(more, "[limits]\nmemory = 2GiB\n")
+    broker = Broker(scratch, "--config", path, "--region", "eu-north-1", environment={"KSTREAM_LOG__LEVEL": "debug"})
+    ctl = Ctl(broker.addresses["native"])
+
+    def shown(*words):
+        return {each.pop("key"): each for each in ctl.json("config", "show", *words)["settings"]}
+    set_ones = shown("--origin")
+    assert set_ones["limits.connections"] == {"value": "50", "origin": "file", "where": path + ":2"}
+    assert set_ones["limits.memory"] == {"value": "2GiB", "origin": "file", "where": more + ":2"}
+    assert set_ones["aws.region"] == {"value": "eu-north-1", "origin": "flag", "where": "--region"}
+    assert set_ones["log.level"] == {"value": "debug", "origin": "environment", "where": "KSTREAM_LOG__LEVEL"}
+    assert "limits.output" not in set_ones
+    # All of them: exactly the keys of the printed configuration, in its order, with their defaults.
+    every = shown("--effective", "--origin")
+    printed = subprocess.run([KSTREAMD, "--print-default-config"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    keys, section = [], None
+    for line in printed.splitlines():
+        section = line[1:-1] if line.startswith("[") else section
+        keys += ["%s.%s" % (section, line[1:].split(" ")[0])] if re.match(r"#\w+ = ", line) and section else []
+    assert list(every) == keys and every["limits.output"] == {"value": "4MiB", "origin": "default", "where": ""}
+    assert {key: every[key] for key in set_ones} == set_ones
+    assert shown("--effective")["limits.output"] == {"value": "4MiB"}
+    # A reload: what it changed, and what waits.
+    write(more, "[limits]\n\nmemory = 3GiB\n[threads]\nreaders = 5\n")
+    reload(broker, "config.reloaded")
+    after = shown("--origin")
+    assert after["limits.memory"] == {"value": "3GiB", "after_restart": None, "origin": "file", "where": more + ":3"}
+    assert after["threads.readers"] == {"value": "2", "after_restart": "5", "origin": "default", "where": ""}
+    # One that is refused leaves all of it as it is.
+    write(more, "[limits]\nmemory = 4GiB\nmemry = 1\n")
+    reload(broker, "config.reload_failed")
+    assert shown("--origin") == after
+    broker.stop()
+
+
 def test_reloads_under_load_lose_nothing(scratch):
     path = os.path.join(scratch, "kstreamd.conf")
     tight = "[limits]\nin_flight = 1MiB\noutput = 64KiB\ninput = 32MiB\n[storage]\nflush_bytes = 1MiB\n[puts]\nverify_routing = all\n"
@@ -176,4 +215,5 @@ def test_reloads_under_load_lose_nothing(scratch):
 if __name__ == "__main__":
     run_tests(test_check_config_names_the_files_or_the_mistake, test_printed_defaults_are_a_right_configuration,
               test_reload_changes_what_runs_and_says_so, test_bad_file_changes_nothing_and_says_why,
-              test_environment_and_flags_win_over_a_reload, test_reloads_under_load_lose_nothing)
+              test_environment_and_flags_win_over_a_reload, test_settings_tell_where_they_come_from,
+              test_reloads_under_load_lose_nothing)

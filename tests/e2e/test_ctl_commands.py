@@ -47,6 +47,7 @@ LINES = {
     "confirm-clock": ([], "step", None),
     "doctor": ([], "checks[0].check", "permissions"),
     "usage": (["zz"], "streams[0].stream_name", "zz"),
+    "config show": (["--effective"], "settings[?key=='limits.connections'] | [0].value", "10000"),
     "completion": (["bash"], "shell", "bash"),
     "help": (["tail"], "[0].command", "create-stream"),
     "version": ([], "version", "0.1.0"),

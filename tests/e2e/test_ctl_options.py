@@ -4,8 +4,9 @@ from ctl_test import *
 
 # Those that change nothing, or only say something (confirm-clock); every other command takes --dry-run.
 READ_ONLY = ("list-streams", "describe-stream", "describe-stream-summary", "wait stream-exists", "wait stream-not-exists",
-             "list-shards", "get-shard-iterator", "get-records", "tail", "status", "confirm-clock", "describe-compactor",
-             "list-tags-for-stream", "list-tags-for-resource", "describe-limits", "describe-account-settings", "doctor", "usage", "completion", "help", "version")
+             "list-shards", "get-shard-iterator", "get-records", "tail", "status", "confirm-clock", "config show",
+             "describe-compactor", "list-tags-for-stream", "list-tags-for-resource", "describe-limits",
+             "describe-account-settings", "doctor", "usage", "completion", "help", "version")
 
 
 def write(path, text):

@@ -175,6 +175,7 @@ static void do_request(struct fake_request *request)
         fake_list_shards(request);
         return;
     case KS_OP_CONFIRM_CLOCK:
+    case KS_OP_DESCRIBE_CONFIG:
     case KS_OP_CREATE_STREAM:
     case KS_OP_DELETE_STREAM:
     case KS_OP_DESCRIBE_STREAM:

@@ -58,6 +58,69 @@ START_TEST(flag_beats_environment_beats_file_beats_default)
 }
 END_TEST
 
+/* Where the last word came from; ks_config_setting_at finds settings by place, so look for the key.
+ */
+static struct ks_config_setting setting_of(const struct ks_config *config, const char *key)
+{
+    struct ks_config_setting setting;
+    for (size_t i = 0; i < KS_CONFIG_ROWS; i++) {
+        ks_config_setting_at(config, i, &setting);
+        if (strcmp(setting.key, key) == 0)
+            return setting;
+    }
+    ck_abort_msg("no setting '%s'", key);
+    return setting;
+}
+
+static void expect_origin(
+    const struct ks_config *config, const char *key, const char *source, const char *where)
+{
+    struct ks_config_setting setting = setting_of(config, key);
+    ck_assert_msg(strcmp(ks_config_source_text(setting.origin->source), source) == 0 &&
+                      strcmp(setting.origin->where, where) == 0,
+        "%s: %s '%s'", key, ks_config_source_text(setting.origin->source), setting.origin->where);
+}
+
+START_TEST(each_setting_knows_where_it_comes_from)
+{
+    char folder[64];
+    char path[128];
+    char where[200];
+    temp_make(folder);
+    temp_write(folder, "kstreamd.conf",
+        "# comment\n[listen]\nnative = 127.0.0.1:1\n\nhttp=127.0.0.1:2\nunix=/tmp/3\n");
+    snprintf(path, sizeof(path), "%s/kstreamd.conf", folder);
+    char *environment[] = {
+        "KSTREAM_LISTEN__HTTP=127.0.0.1:20", "KSTREAM_LISTEN__UNIX=/tmp/30", NULL};
+    struct loaded loaded = LOAD(environment, "--unix", "/tmp/300", "--config", path);
+    ck_assert_int_eq(loaded.status, KS_OK);
+    snprintf(where, sizeof(where), "%s:3", path);
+    expect_origin(&loaded.config, "listen.native", "file", where);
+    expect_origin(&loaded.config, "listen.http", "environment", "KSTREAM_LISTEN__HTTP");
+    expect_origin(&loaded.config, "listen.unix", "flag", "--unix");
+    expect_origin(&loaded.config, "aws.region", "default", "");
+    struct ks_config_setting setting = setting_of(&loaded.config, "listen.unix");
+    ck_assert_str_eq(setting.value, "/tmp/300");
+    ck_assert_str_eq(setting.fallback, "none");
+    ck_assert(!setting.is_live && setting_of(&loaded.config, "limits.memory").is_live);
+    temp_remove(folder);
+}
+END_TEST
+
+/* What a reload changes brings its origin along, and what waits for a restart keeps its own. */
+START_TEST(origins_follow_a_reload)
+{
+    struct loaded before = LOAD(NULL, "--config", "none");
+    char *environment[] = {"KSTREAM_LIMITS__MEMORY=1GiB", "KSTREAM_AWS__REGION=eu-north-1", NULL};
+    struct loaded after = LOAD(environment, "--config", "none");
+    ck_assert_int_eq(before.status, KS_OK);
+    ck_assert_int_eq(after.status, KS_OK);
+    ks_config_copy_live(&after.config, &before.config);
+    expect_origin(&before.config, "limits.memory", "environment", "KSTREAM_LIMITS__MEMORY");
+    expect_origin(&before.config, "aws.region", "default", "");
+}
+END_TEST
+
 START_TEST(later_files_of_conf_d_win)
 {
     char folder[64];
@@ -263,6 +326,8 @@ START_TEST(printed_defaults_can_be_read_back_whole)
     struct loaded loaded = LOAD(NULL, "--config", path);
     ck_assert_msg(loaded.status == KS_OK, "%s", loaded.error.text);
     struct loaded defaults = load(NULL, 1, (char *[]){"kstreamd"});
+    /* The values alone: where they come from differs. */
+    memset(loaded.config.origins, 0, sizeof(loaded.config.origins));
     ck_assert_mem_eq(&loaded.config, &defaults.config, sizeof(loaded.config));
     temp_remove(folder);
 }
@@ -301,6 +366,8 @@ KS_SUITE("daemon/config")
 {
     KS_TEST(defaults_need_no_source);
     KS_TEST(flag_beats_environment_beats_file_beats_default);
+    KS_TEST(each_setting_knows_where_it_comes_from);
+    KS_TEST(origins_follow_a_reload);
     KS_TEST(later_files_of_conf_d_win);
     KS_TEST(unknown_key_names_its_line_and_the_nearest_key);
     KS_TEST(indented_lines_are_lines_of_their_own);
