@@ -9,6 +9,7 @@ enum ks_lock_rank {
     KS_RANK_METRICS = 5,   /* daemon/metrics: whether the server may be looked at */
     KS_RANK_METER = 6,     /* daemon/meter: which stream has which counters */
     KS_RANK_SETTINGS = 7,  /* daemon/server: the settings in force, and those read last */
+    KS_RANK_LIMITS = 8,    /* daemon/stream_limits: what streams with limits have taken */
     KS_RANK_ENGINE = 10,   /* storage/engine: start, stop, thread list */
     KS_RANK_RESHARD = 15,  /* storage/reshard: reshards under way */
     KS_RANK_REGISTRY = 20, /* storage/registry: name and id tables, snapshot pointers */

@@ -423,6 +423,24 @@ struct kstream_shard {
     const char *ending_sequence_number; /* NULL: the shard is open */
 };
 
+/* What the users of a stream are held to; 0: to nothing. A refusal is KSTREAM_THROTTLED: producers
+ * and readers of this library come again by themselves. */
+struct kstream_stream_limits {
+    size_t size;
+    const char *mode; /* of the rates of shards: "off", "aws" (as in Kinesis), "custom" */
+    uint64_t write_bytes_per_second; /* of each shard, as the next three: with "custom" only */
+    uint64_t write_records_per_second;
+    uint64_t read_bytes_per_second;
+    uint64_t read_calls_per_second;
+    uint64_t records_per_day;         /* of the stream; days of UTC */
+    uint64_t client_bytes_per_second; /* of the puts of each connection, as the next */
+    uint64_t client_records_per_second;
+};
+#define KSTREAM_STREAM_LIMITS_INIT                                                                 \
+    {                                                                                              \
+        sizeof(struct kstream_stream_limits), "off", 0, 0, 0, 0, 0, 0, 0                           \
+    }
+
 /* What is known of a stream. A text that the broker did not send is NULL. */
 struct kstream_stream {
     const char *stream_name;
@@ -445,6 +463,7 @@ struct kstream_stream {
     size_t shard_metric_count;
     uint32_t warm_target_mibps; /* kstream_describe_stream_summary only; 0: not set */
     uint32_t warm_current_mibps;
+    const struct kstream_stream_limits *limits; /* kstream_describe_stream_summary only */
 };
 
 /*

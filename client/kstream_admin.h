@@ -323,6 +323,20 @@ KSTREAM_API enum kstream_status kstream_update_warm_throughput(struct kstream_cl
     const char *stream, uint32_t mibps, const struct kstream_setting_options *options,
     struct kstream_warm_throughput *info, struct kstream_error *err) KSTREAM_MUST_USE;
 
+/*
+ * Puts the limits in the place of those there are. Errors also: KSTREAM_INVALID rates of shards
+ * without "custom".
+ *
+ * Example:
+ *     struct kstream_stream_limits limits = KSTREAM_STREAM_LIMITS_INIT;
+ *     limits.mode = "aws";
+ *     limits.records_per_day = 1000000;
+ *     st = kstream_update_stream_limits(client, "clicks", &limits, NULL, &err);
+ */
+KSTREAM_API enum kstream_status kstream_update_stream_limits(struct kstream_client *client,
+    const char *stream, const struct kstream_stream_limits *limits,
+    const struct kstream_setting_options *options, struct kstream_error *err) KSTREAM_MUST_USE;
+
 #define KSTREAM_SHARD_METRICS_MAX 16
 
 /* Names that live for ever. */

@@ -94,6 +94,43 @@ enum kstream_status kstream_update_warm_throughput(struct kstream_client *client
     return client_result(st, &inner, client->last_request_id, err);
 }
 
+enum kstream_status kstream_update_stream_limits(struct kstream_client *client, const char *stream,
+    const struct kstream_stream_limits *limits, const struct kstream_setting_options *options,
+    struct kstream_error *err)
+{
+    Kstream__StreamLimits message = KSTREAM__STREAM_LIMITS__INIT;
+    message.mode = client_text(CLIENT_OPTION(limits, mode, "off"));
+    message.write_bytes_per_second = CLIENT_OPTION(limits, write_bytes_per_second, 0);
+    message.write_records_per_second = CLIENT_OPTION(limits, write_records_per_second, 0);
+    message.read_bytes_per_second = CLIENT_OPTION(limits, read_bytes_per_second, 0);
+    message.read_calls_per_second = CLIENT_OPTION(limits, read_calls_per_second, 0);
+    message.records_per_day = CLIENT_OPTION(limits, records_per_day, 0);
+    message.client_bytes_per_second = CLIENT_OPTION(limits, client_bytes_per_second, 0);
+    message.client_records_per_second = CLIENT_OPTION(limits, client_records_per_second, 0);
+    message.has_write_bytes_per_second = message.has_write_records_per_second = true;
+    message.has_read_bytes_per_second = message.has_read_calls_per_second = true;
+    message.has_client_bytes_per_second = message.has_client_records_per_second = true;
+    message.has_records_per_day = true;
+    Kstream__UpdateStreamLimitsRequest request = KSTREAM__UPDATE_STREAM_LIMITS_REQUEST__INIT;
+    if (stream)
+        CLIENT_NAME_STREAM(&request, stream);
+    request.limits = &message;
+    request.has_dry_run = request.dry_run = CLIENT_OPTION(options, dry_run, 0) != 0;
+    struct client_exchange exchange = {.op = KS_OP_UPDATE_STREAM_LIMITS,
+        .request = &request.base,
+        .deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0)),
+        .is_repeatable = true};
+    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_arena arena;
+    ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
+    ProtobufCMessage *answer = NULL;
+    enum ks_status st = check_stream(stream, &inner);
+    if (!st)
+        st = client_call(client, &exchange, &arena, &answer, &inner);
+    ks_arena_fini(&arena);
+    return client_result(st, &inner, client->last_request_id, err);
+}
+
 /* ---- monitoring of shards ---- */
 
 static const char *const metric_names[] = {"IncomingBytes", "IncomingRecords", "OutgoingBytes",

@@ -154,6 +154,27 @@ static enum ks_status stream_describe(struct kstream_client *client, const char 
     return KS_OK;
 }
 
+static enum ks_status limits_fill(
+    struct stream_result *result, const Kstream__StreamLimits *from, struct ks_error *err)
+{
+    if (!from)
+        return KS_OK;
+    struct kstream_stream_limits *limits = ks_arena_zalloc(&result->arena, sizeof *limits);
+    if (!limits)
+        return ks_fail(err, KS_NO_MEMORY, 0, "no memory for the description of a stream");
+    *limits = (struct kstream_stream_limits){.size = sizeof *limits,
+        .mode = from->mode,
+        .write_bytes_per_second = from->write_bytes_per_second,
+        .write_records_per_second = from->write_records_per_second,
+        .read_bytes_per_second = from->read_bytes_per_second,
+        .read_calls_per_second = from->read_calls_per_second,
+        .records_per_day = from->records_per_day,
+        .client_bytes_per_second = from->client_bytes_per_second,
+        .client_records_per_second = from->client_records_per_second};
+    result->stream.limits = limits;
+    return KS_OK;
+}
+
 static void stream_fill_summary(
     struct kstream_stream *to, const Kstream__StreamDescriptionSummary *from)
 {
@@ -202,9 +223,13 @@ static enum ks_status stream_summary(struct kstream_client *client, const char *
     st = client_call(client, &exchange, &result->arena, &message, err);
     if (st)
         return st;
-    stream_fill_summary(
-        &result->stream, ((const Kstream__DescribeStreamSummaryResponse *)(const void *)message)
-                             ->stream_description_summary);
+    const Kstream__StreamDescriptionSummary *about =
+        ((const Kstream__DescribeStreamSummaryResponse *)(const void *)message)
+            ->stream_description_summary;
+    stream_fill_summary(&result->stream, about);
+    st = limits_fill(result, about->limits, err);
+    if (st)
+        return st;
     *out_stream = KS_TAKE(owned);
     return KS_OK;
 }

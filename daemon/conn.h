@@ -80,6 +80,7 @@ struct ks_conn {
     struct event frame_timer; /* pending while a frame has begun and not ended */
     struct event write_timer; /* pending while output waits for the peer */
     uint64_t active_mono_ms;  /* when something last came */
+    uint64_t client;          /* its number, for limits; never reused; 0: has asked nothing yet */
 
     struct ks_conn_input in;
     uint64_t frame_mono_ms;    /* when the frame at the head of in began */

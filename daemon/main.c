@@ -275,6 +275,9 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
         .arg = server,
         .loop_count = count,
         .streams_max = (uint32_t)config->metrics_streams};
+    server->limits = ks_limits_create(server->clock);
+    if (!server->limits)
+        return ks_fail(err, KS_NO_MEMORY, 0, "cannot make the limits");
     enum ks_status st = ks_meter_create(&meter, &server->meter, err);
     for (unsigned i = 0; i < count && !st; i++) {
         st = ks_loop_init(&server->loops[i], i, &server->loop_shared, err);
@@ -441,6 +444,7 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
         ks_loop_fini(&server->loops[i]);
     ks_free(server->loops);
     ks_meter_destroy(server->meter);
+    ks_limits_destroy(server->limits);
     if (daemon->datadir.io && is_clean)
         ks_datadir_mark_clean(&daemon->datadir, &daemon->logger.events);
     if (server->engine)

@@ -22,14 +22,14 @@ enum ks_stream_count {
     KS_STREAM_OUT_RECORDS,
     KS_STREAM_OUT_BYTES,
     KS_STREAM_REFUSED, /* records; + enum ks_refusal */
-    KS_STREAM_COUNTS = KS_STREAM_REFUSED + 4,
+    KS_STREAM_COUNTS = KS_STREAM_REFUSED + 5,
 };
 
-/* One stream on one loop: a cache line. */
+/* One stream on one loop: whole cache lines, the first for all but one reason of refusals. */
 struct ks_stream_cell {
-    _Alignas(64) _Atomic uint64_t values[8];
+    _Alignas(64) _Atomic uint64_t values[16];
 };
-_Static_assert(KS_STREAM_COUNTS <= 8, "a cell is a cache line");
+_Static_assert(KS_STREAM_COUNTS <= 16, "a count per reason");
 
 enum ks_request_class { KS_REQUEST_PUT, KS_REQUEST_GET, KS_REQUEST_ADMIN, KS_REQUEST_CLASSES };
 

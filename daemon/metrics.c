@@ -156,7 +156,8 @@ static const struct {
 static const char *const refusals[KS_REFUSAL_COUNT] = {[KS_REFUSED_CLOSING] = "reshard",
     [KS_REFUSED_JOURNAL] = "journal",
     [KS_REFUSED_MEMORY] = "memory",
-    [KS_REFUSED_DISK] = "disk"};
+    [KS_REFUSED_DISK] = "disk",
+    [KS_REFUSED_LIMIT] = "limit"};
 
 static bool is_zero(const struct ks_stream_sums *sums)
 {

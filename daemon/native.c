@@ -103,6 +103,13 @@ static enum ks_status encode_error(struct native_call *native, struct ks_buf *to
     error.exception = (char *)(uintptr_t)ks_status_info(call->status)->exception;
     if (call->routing)
         error.routing = ks_routing_message(call, call->routing);
+    if (call->has_refusal) {
+        error.has_retry_after_ms = error.has_limit = error.has_current = true;
+        error.retry_after_ms = call->refusal.retry_after_ms;
+        error.limit_name = (char *)(uintptr_t)call->refusal.name;
+        error.limit = call->refusal.limit;
+        error.current = call->refusal.current;
+    }
     return ks_response_append(to, &head, &error.base);
 }
 
@@ -264,6 +271,9 @@ static struct native_call *native_make(
         return NULL;
     }
     ks_call_init(&native->call, conn->loop, native_done);
+    if (conn->client == 0)
+        conn->client = atomic_fetch_add(&native->call.server->clients, 1) + 1;
+    native->call.client = conn->client;
     native->call.promise = native_promise;
     native->call.is_output_short = native_is_output_short;
     native->conn = conn;

@@ -9,6 +9,7 @@
 #define KS_DAEMON_OPS_H
 
 #include "daemon/server.h"
+#include "daemon/stream_limits.h"
 #include "proto/api.pb-c.h"
 #include "proto/arena.h"
 #include "proto/operations.h"
@@ -25,6 +26,7 @@ struct ks_put_work; /* ops_put.c */
 struct ks_call {
     struct ks_server *server;
     struct ks_loop *loop;
+    uint64_t client;                    /* the door's: whose call it is, for limits */
     struct ks_arena arena;              /* request and answer live here */
     void (*done)(struct ks_call *call); /* the door's: answers, then ks_call_fini */
     /* The door's: is there room for an answer of bytes? They count until the call is done. False:
@@ -39,7 +41,9 @@ struct ks_call {
     /* The answer. */
     enum ks_status status;
     struct ks_error error;
-    const char *message;              /* a text too long for error; NULL: error.text */
+    const char *message;             /* a text too long for error; NULL: error.text */
+    struct ks_limit_refusal refusal; /* with KS_THROTTLED, if has_refusal */
+    bool has_refusal;
     struct ks_stream *routing;        /* with KS_ROUTING_CHANGED: as it is now; referenced */
     const ProtobufCMessage *response; /* NULL for PutRecords */
     struct ks_put_work *put;          /* PutRecords: its parts */
@@ -147,6 +151,15 @@ bool ks_call_record_size_fits(struct ks_call *call, uint32_t bytes);
 bool ks_call_warm_throughput_fits(struct ks_call *call, enum ks_stream_mode mode, uint32_t mibps);
 /* One more stream of the mode. */
 bool ks_call_mode_fits(struct ks_call *call, enum ks_stream_mode mode);
+/* The words of a refusal, in the arena; NULL: no memory. */
+char *ks_refusal_text(
+    struct ks_call *call, const struct ks_limit_use *use, const struct ks_limit_refusal *refusal);
+/* With the refusal: KS_THROTTLED. */
+void ks_call_fail_refused(
+    struct ks_call *call, const struct ks_limit_use *use, const struct ks_limit_refusal *refusal);
+/* The stream's limits as a message; NULL: no memory. */
+Kstream__StreamLimits *ks_limits_message(
+    struct ks_call *call, const struct ks_stream_limits *limits);
 void ks_call_fail_tag_limit(struct ks_call *call, const char *stream_name);
 
 void ks_op_ping(struct ks_call *call, const ProtobufCMessage *request);
@@ -174,6 +187,7 @@ void ks_op_untag_resource(struct ks_call *call, const ProtobufCMessage *request)
 void ks_op_list_tags_for_resource(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_enable_enhanced_monitoring(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_disable_enhanced_monitoring(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_update_stream_limits(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_describe_limits(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_describe_account_settings(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_update_account_settings(struct ks_call *call, const ProtobufCMessage *request);

@@ -114,6 +114,7 @@ static const struct {
     {KS_OP_LIST_TAGS_FOR_RESOURCE, ks_op_list_tags_for_resource},
     {KS_OP_ENABLE_ENHANCED_MONITORING, ks_op_enable_enhanced_monitoring},
     {KS_OP_DISABLE_ENHANCED_MONITORING, ks_op_disable_enhanced_monitoring},
+    {KS_OP_UPDATE_STREAM_LIMITS, ks_op_update_stream_limits},
     {KS_OP_DESCRIBE_LIMITS, ks_op_describe_limits},
     {KS_OP_DESCRIBE_ACCOUNT_SETTINGS, ks_op_describe_account_settings},
     {KS_OP_UPDATE_ACCOUNT_SETTINGS, ks_op_update_account_settings},

@@ -315,6 +315,10 @@ static void get_finish(struct ks_call *call)
         struct ks_stream_cell *cell = ks_meter_cell(call->loop->meter, stream->number);
         ks_meter_add(&cell->values[KS_STREAM_OUT_RECORDS], call->read.take);
         ks_meter_add(&cell->values[KS_STREAM_OUT_BYTES], call->read.bytes);
+        const struct ks_limit_use use = {
+            .stream = stream, .shard_index = work->shard->index, .bytes = call->read.bytes};
+        if (ks_stream_has_get_limits(stream))
+            ks_limits_add_read(call->server->limits, &use);
     }
     if (!response || !get_fill(call, work, response))
         ks_call_fail_memory(call);
@@ -488,6 +492,20 @@ static enum ks_status get_resolve(struct ks_call *call, const Kstream__GetRecord
     return KS_OK;
 }
 
+/* Whether the limits of the stream allow it now; else the call has failed. */
+static bool get_is_admitted(struct ks_call *call, const struct get_work *work)
+{
+    struct ks_stream *stream = work->stream;
+    const struct ks_limit_use use = {.stream = stream, .shard_index = work->shard->index};
+    struct ks_limit_refusal refusal;
+    if (!ks_stream_has_get_limits(stream) ||
+        ks_limits_take_get(call->server->limits, &use, &refusal))
+        return true;
+    ks_call_fail_refused(call, &use, &refusal);
+    ks_stream_unref(stream); /* work is gone with the call */
+    return false;
+}
+
 void ks_op_get_records(struct ks_call *call, const ProtobufCMessage *message)
 {
     const Kstream__GetRecordsRequest *request = (const void *)message;
@@ -503,6 +521,8 @@ void ks_op_get_records(struct ks_call *call, const ProtobufCMessage *message)
         ks_call_fail(call, st, &error);
         return;
     }
+    if (!get_is_admitted(call, work))
+        return;
     uint64_t bytes_max = request->has_max_bytes ? request->max_bytes : KS_GET_BYTES_MAX;
     work->request = (struct ks_read_request){.from_sequence = iterator.sequence,
         .bytes_max = ks_max_u64(1, ks_min_u64(bytes_max, KS_GET_BYTES_MAX)),

@@ -262,11 +262,12 @@ static bool summary_fill(
     to->has_max_record_size_in_kib = true;
     to->max_record_size_in_kib = (int32_t)(stream->record_bytes_max >> 10);
     to->ack = ks_arena_strdup(&call->arena, ks_ack_text(stream->ack));
+    to->limits = ks_limits_message(call, &stream->limits);
     if (stream->warm_mibps > 0)
         to->warm_throughput =
             ks_warm_throughput_message(call, stream->warm_mibps, stream->open_count);
     return to->stream_name && to->stream_arn && to->stream_id && to->stream_status &&
-           to->stream_mode_details && to->enhanced_monitoring && to->ack &&
+           to->stream_mode_details && to->enhanced_monitoring && to->ack && to->limits &&
            (stream->warm_mibps == 0 || to->warm_throughput);
 }
 

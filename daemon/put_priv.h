@@ -27,6 +27,9 @@ struct put_part {
     enum ks_status status;
     const char *error_text; /* in the arena; NULL: the status's own */
     uint64_t expected_producer_sequence;
+    struct ks_limit_refusal refusal; /* if has_refusal: by a limit of the stream */
+    bool has_refusal;
+    bool is_admitted; /* has been counted: not again when it is routed again */
 };
 
 struct ks_put_work {

@@ -70,6 +70,7 @@ void ks_put_work_response(struct ks_call *call, struct ks_put_response *out_resp
                 .arrival_unix_ms = is_stored ? part->append.arrival_unix_ms : 0,
                 .created_unix_s = part->created_s,
                 .expected_producer_sequence = part->expected_producer_sequence,
+                .retry_after_ms = part->has_refusal ? part->refusal.retry_after_ms : 0,
                 .shard_index = part->shard_index,
                 .record_count = part->append.record_count,
                 .is_duplicate = is_stored && part->append.is_duplicate,
@@ -84,6 +85,8 @@ void ks_put_work_response(struct ks_call *call, struct ks_put_response *out_resp
 static void put_record_finish(struct ks_call *call, const struct put_part *part)
 {
     if (part->status) {
+        call->has_refusal = part->has_refusal;
+        call->refusal = part->refusal;
         ks_call_fail_text(call, part->status, "%s",
             part->error_text ? part->error_text : ks_status_info(part->status)->text);
         return;
@@ -176,11 +179,33 @@ static void part_fail(struct put_part *part, enum ks_status status, const char *
     part->error_text = text;
 }
 
+/* Whether the limits of the stream allow it now. */
+static bool part_is_admitted(struct put_part *part)
+{
+    struct ks_call *call = part->work->call;
+    const struct ks_limit_use use = {.stream = part->work->stream,
+        .shard_index = part->shard_index,
+        .client = call->client,
+        .records = part->append.record_count,
+        .bytes = part->append.records.bytes};
+    if (part->is_admitted || !ks_stream_has_put_limits(part->work->stream))
+        return true;
+    part->is_admitted = ks_limits_take_put(call->server->limits, &use, &part->refusal);
+    if (part->is_admitted)
+        return true;
+    part->has_refusal = true;
+    part->append.refusal = KS_REFUSED_LIMIT;
+    part_fail(part, KS_THROTTLED, ks_refusal_text(call, &use, &part->refusal));
+    return false;
+}
+
 static void part_append(struct put_part *part)
 {
     struct ks_put_work *work = part->work;
     struct ks_call *call = work->call;
     struct ks_error error = KS_ERROR_INIT;
+    if (!part_is_admitted(part))
+        return;
     part->append.mail.deliver = put_delivered;
     part->append.home = &call->loop->mailbox;
     part->append.routing_epoch = work->stream->routing_epoch;

@@ -30,6 +30,8 @@ struct ks_server {
     const struct ks_addresses *addresses; /* of its doors, set before the loops run; NULL: none */
     struct ks_loop_shared loop_shared;
     struct ks_meter *meter;
+    struct ks_limits *limits; /* what streams with limits have taken */
+    _Atomic uint64_t clients; /* connections that have asked for anything, ever */
     struct ks_loop *loops;
     unsigned loop_count;
     _Atomic uint64_t pressure_mono_ms; /* when the pressure on puts was last looked at */

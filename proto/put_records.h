@@ -120,6 +120,7 @@ struct ks_put_result {
     uint64_t arrival_unix_ms;
     uint64_t created_unix_s;             /* of the shard */
     uint64_t expected_producer_sequence; /* with KS_PRODUCER_GAP */
+    uint64_t retry_after_ms;             /* with KS_THROTTLED by a limit; 0: not known */
     uint32_t shard_index;
     uint32_t record_count;
     bool is_duplicate;

@@ -12,12 +12,12 @@ enum {
     RESULT_IS_DUPLICATE,
     RESULT_ERROR
 };
-enum { ERROR_STATUS = 1, ERROR_MESSAGE, ERROR_EXCEPTION, ERROR_EXPECTED };
+enum { ERROR_STATUS = 1, ERROR_MESSAGE, ERROR_EXCEPTION, ERROR_EXPECTED, ERROR_RETRY_AFTER = 6 };
 
 #define ERROR_TEXT_BYTES_MAX 512
-/* A result without its text: eight numbers of at most 11 bytes, three lengths, the exception's
+/* A result without its text: nine numbers of at most 11 bytes, three lengths, the exception's
  * name. */
-#define RESULT_BYTES_MAX (8 * 11 + 3 * 4 + 64 + ERROR_TEXT_BYTES_MAX)
+#define RESULT_BYTES_MAX (9 * 11 + 3 * 4 + 64 + ERROR_TEXT_BYTES_MAX)
 
 static uint8_t *put_text(uint8_t *to, uint32_t number, struct ks_view text)
 {
@@ -38,6 +38,8 @@ static size_t error_encode(const struct ks_put_result *result, uint8_t *to)
     at = put_text(at, ERROR_EXCEPTION, ks_view_of_text(ks_status_info(result->status)->exception));
     if (result->expected_producer_sequence != 0)
         at = ks_wire_put_varint(at, ERROR_EXPECTED, result->expected_producer_sequence);
+    if (result->retry_after_ms != 0)
+        at = ks_wire_put_varint(at, ERROR_RETRY_AFTER, result->retry_after_ms);
     return (size_t)(at - to);
 }
 
@@ -130,6 +132,8 @@ static bool error_decode(struct ks_view message, struct ks_put_result *result)
             result->error_text = f.bytes;
         else if (ks_wire_is(&f, ERROR_EXPECTED, KS_WIRE_VARINT))
             result->expected_producer_sequence = f.value;
+        else if (ks_wire_is(&f, ERROR_RETRY_AFTER, KS_WIRE_VARINT))
+            result->retry_after_ms = f.value;
     }
     /* An error that says "ok" is not a success. */
     if (result->status == KS_OK)

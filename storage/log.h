@@ -36,6 +36,7 @@ enum ks_refusal {
     KS_REFUSED_JOURNAL,
     KS_REFUSED_MEMORY,
     KS_REFUSED_DISK,
+    KS_REFUSED_LIMIT, /* of the stream's own, by whoever would have appended */
     KS_REFUSAL_COUNT
 };
 

@@ -53,6 +53,23 @@ enum ks_shard_metric {
     KS_SHARD_METRIC_COUNT
 };
 
+enum ks_limits_mode { KS_LIMITS_OFF, KS_LIMITS_AWS, KS_LIMITS_CUSTOM, KS_LIMITS_MODES };
+
+/* What the users of a stream are held to; 0: to nothing. The mode says where the rates of shards
+ * come from; whoever holds users to them looks at the numbers alone. */
+struct ks_stream_limits {
+    enum ks_limits_mode mode;
+    uint64_t write_bytes_per_s; /* of each shard, as the next three */
+    uint64_t write_records_per_s;
+    uint64_t read_bytes_per_s;
+    uint64_t read_calls_per_s;
+    uint64_t records_per_day;    /* of the stream */
+    uint64_t client_bytes_per_s; /* of the puts of each client, as the next */
+    uint64_t client_records_per_s;
+};
+
+bool ks_stream_limits_equal(const struct ks_stream_limits *a, const struct ks_stream_limits *b);
+
 /* A snapshot: never changes once published. */
 struct ks_stream {
     _Atomic uint32_t refs;
@@ -68,8 +85,9 @@ struct ks_stream {
     uint32_t record_bytes_max;
     uint32_t warm_mibps;    /* what an on-demand stream is to take at any time; 0: not said */
     uint32_t shard_metrics; /* bits (1 << enum ks_shard_metric) that each shard has figures of */
-    struct ks_tags *tags;   /* referenced; NULL: none */
-    enum ks_ack ack;        /* when its puts are answered */
+    struct ks_stream_limits limits;
+    struct ks_tags *tags; /* referenced; NULL: none */
+    enum ks_ack ack;      /* when its puts are answered */
     /* Raised at every change of the open shards or of record_bytes_max; starts at 1. */
     uint64_t routing_epoch;
     uint32_t next_shard_index; /* above every index ever given to a shard of this stream */
@@ -168,6 +186,8 @@ enum ks_setting {
     KS_SETTING_METRICS_OFF,  /* number: bits to be taken out */
     KS_SETTING_TAGS_ADD,     /* tags; by mail KS_LIMIT: there would be too many */
     KS_SETTING_TAGS_REMOVE,  /* tags, by their keys */
+    KS_SETTING_LIMITS,       /* limits */
+    KS_SETTING_COUNT
 };
 /* Memory of the caller, as what it points to, until deliver has run. */
 struct ks_setting_change {
@@ -175,6 +195,7 @@ struct ks_setting_change {
     uint32_t number;
     const struct ks_tag *tags;
     uint32_t tag_count;
+    struct ks_stream_limits limits;
     uint32_t metrics_before; /* result: shard_metrics at its turn */
 };
 /* One of the settings. Changes of tags wait for other changes of the stream instead of being

@@ -135,6 +135,20 @@ static enum ks_status count_shard(
 
 /* ---- streams ---- */
 
+static struct ks_stream_limits limits_from_row(const Kstream__Catalog__LimitsRow *row)
+{
+    if (!row)
+        return (struct ks_stream_limits){.mode = KS_LIMITS_OFF};
+    return (struct ks_stream_limits){.mode = (enum ks_limits_mode)row->mode,
+        .write_bytes_per_s = row->write_bytes_per_s,
+        .write_records_per_s = row->write_records_per_s,
+        .read_bytes_per_s = row->read_bytes_per_s,
+        .read_calls_per_s = row->read_calls_per_s,
+        .records_per_day = row->records_per_day,
+        .client_bytes_per_s = row->client_bytes_per_s,
+        .client_records_per_s = row->client_records_per_s};
+}
+
 static enum ks_status settings_from_row(
     const Kstream__Catalog__StreamRow *row, struct ks_stream *stream, struct ks_error *err)
 {
@@ -142,6 +156,9 @@ static enum ks_status settings_from_row(
     stream->ack = row->ack == KS_ACK_MEMORY ? KS_ACK_MEMORY : KS_ACK_DURABLE;
     stream->warm_mibps = row->warm_mibps;
     stream->shard_metrics = row->shard_metrics;
+    stream->limits = limits_from_row(row->limits);
+    if (row->limits && row->limits->mode >= KS_LIMITS_MODES)
+        return damaged(err, "streams", row->stream_number, "impossible limits");
     if (row->ack > KS_ACK_MEMORY || row->shard_metrics >> KS_SHARD_METRIC_COUNT)
         return damaged(err, "streams", row->stream_number, "impossible ack or metrics");
     KS_AUTO_FREE struct ks_tag *tags = ks_calloc(row->n_tags + 1, sizeof *tags);

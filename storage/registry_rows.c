@@ -27,6 +27,23 @@ static void tags_to_row(
     row->tags = room->list;
 }
 
+/* A row of its own only if there is anything to say. */
+static void limits_to_row(const struct ks_stream_limits *limits, Kstream__Catalog__LimitsRow *to,
+    Kstream__Catalog__StreamRow *row)
+{
+    static const struct ks_stream_limits none = {.mode = KS_LIMITS_OFF};
+    kstream__catalog__limits_row__init(to);
+    to->mode = (uint32_t)limits->mode;
+    to->write_bytes_per_s = limits->write_bytes_per_s;
+    to->write_records_per_s = limits->write_records_per_s;
+    to->read_bytes_per_s = limits->read_bytes_per_s;
+    to->read_calls_per_s = limits->read_calls_per_s;
+    to->records_per_day = limits->records_per_day;
+    to->client_bytes_per_s = limits->client_bytes_per_s;
+    to->client_records_per_s = limits->client_records_per_s;
+    row->limits = ks_stream_limits_equal(limits, &none) ? NULL : to;
+}
+
 enum ks_status ks_stream_row_put(
     const struct ks_stream *stream, struct ks_kv_txn *txn, struct ks_error *err)
 {
@@ -51,6 +68,8 @@ enum ks_status ks_stream_row_put(
     row.shard_metrics = stream->shard_metrics;
     struct tag_rows tags;
     tags_to_row(stream->tags, &tags, &row);
+    Kstream__Catalog__LimitsRow limits;
+    limits_to_row(&stream->limits, &limits, &row);
     struct ks_catalog_key key;
     return ks_catalog_put(
         txn, KS_TABLE_STREAMS, ks_catalog_key_u64(&key, stream->number), &row.base, err);

@@ -2,6 +2,16 @@
 #include "storage/engine_priv.h"
 #include "storage/registry_priv.h"
 
+bool ks_stream_limits_equal(const struct ks_stream_limits *a, const struct ks_stream_limits *b)
+{
+    return a->mode == b->mode && a->write_bytes_per_s == b->write_bytes_per_s &&
+           a->write_records_per_s == b->write_records_per_s &&
+           a->read_bytes_per_s == b->read_bytes_per_s &&
+           a->read_calls_per_s == b->read_calls_per_s && a->records_per_day == b->records_per_day &&
+           a->client_bytes_per_s == b->client_bytes_per_s &&
+           a->client_records_per_s == b->client_records_per_s;
+}
+
 /* ACTIVE, or about to be again: what is deleted is not changed any more. */
 static enum ks_status require_kept(const struct ks_stream *stream, struct ks_error *err)
 {
@@ -47,6 +57,11 @@ static enum ks_status apply(
         return set_tags(after, change, ks_tags_with, err);
     case KS_SETTING_TAGS_REMOVE:
         return set_tags(after, change, ks_tags_without, err);
+    case KS_SETTING_LIMITS:
+        after->limits = change->limits;
+        return KS_OK;
+    case KS_SETTING_COUNT:
+        break;
     }
     return KS_OK;
 }

@@ -3,6 +3,9 @@
 
 #include "proto/limits.h"
 #include "proto/sequence.h"
+#include "tools/ctl_limits.h"
+
+#include <string.h>
 
 static enum kstream_status fail_memory(struct kstream_error *err)
 {
@@ -85,6 +88,9 @@ static bool add_summary(json_t *object, const struct kstream_stream *about)
         !ctl_json_add(object, "WarmThroughput",
             json_pack("{s:I, s:I}", "TargetMiBps", (json_int_t)about->warm_target_mibps,
                 "CurrentMiBps", (json_int_t)about->warm_current_mibps)))
+        return false;
+    if (about->limits && strcmp(about->limits->mode, "off") != 0 &&
+        !ctl_json_add(object, "Limits", ctl_limits_to_json(about->limits)))
         return false;
     return ctl_json_add(
                object, "OpenShardCount", json_integer((json_int_t)about->open_shard_count)) &&

@@ -32,6 +32,7 @@ LINES = {
     "update-stream-warm-throughput": (["zz-ondemand", "2"], "WarmThroughput.TargetMiBps", 2),
     "enable-enhanced-monitoring": (["OLD", "ALL"], "length(DesiredShardLevelMetrics)", 7),
     "disable-enhanced-monitoring": (["OLD", "ALL"], "length(DesiredShardLevelMetrics)", 0),
+    "update-stream-limits": (["OLD", "Mode=aws"], "Limits.ReadCallsPerSecond", 5),
     "describe-limits": ([], "ShardLimit", 20000),
     "describe-account-settings": ([], "MinimumThroughputBillingCommitment.Status", "DISABLED"),
     "update-account-settings": (["Status=DISABLED"], "MinimumThroughputBillingCommitment.Status", "DISABLED"),

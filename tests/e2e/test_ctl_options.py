@@ -142,6 +142,8 @@ def test_every_command_that_changes_something_can_be_tried(scratch):
                                        "Validation"),
         "disable-enhanced-monitoring": (["clicks", "ALL"], "have 0 metrics of each shard of 'clicks' instead of 0", ["nope", "ALL"],
                                         "ResourceNotFound"),
+        "update-stream-limits": (["clicks", "Mode=aws"], "hold the users of 'clicks' to limits 'aws'",
+                                 ["clicks", "Mode=aws,ReadCallsPerSecond=1"], "InvalidArgument"),
         "update-account-settings": (["Status=ENABLED"], "make the commitment ENABLED", ["Status=x"], "Validation"),
         "put-record": (["clicks", "hello", "--key", "k"], "store 5 bytes in stream 'clicks' under key 'k'",
                        ["clicks", "x", "--key", "k" * 300], "Validation"),

@@ -83,6 +83,34 @@ def test_settings_with_the_flags_of_aws(scratch):
     broker.stop()
 
 
+def test_limits_of_a_stream(scratch):
+    broker, ctl = begin(scratch)
+    ctl("create-stream", "s", "--shards", "1", "-o", "none")
+    assert "Limits" not in summary(ctl, "s")
+    answer = ctl.json("setting", "stream-limits", "s", "Mode=aws,RecordsPerDay=1000")
+    assert answer == {"StreamName": "s", "Limits": {"Mode": "aws", "WriteBytesPerSecond": 1 << 20, "WriteRecordsPerSecond": 1000,
+                                                    "ReadBytesPerSecond": 2 << 20, "ReadCallsPerSecond": 5, "RecordsPerDay": 1000}}
+    assert summary(ctl, "s")["Limits"] == answer["Limits"]
+    answer = ctl.json("update-stream-limits", "--stream-name", "s", "--limits", '{"Mode": "custom", "WriteRecordsPerSecond": 100, '
+                      '"WriteBytesPerSecond": "4MiB"}')
+    assert answer["Limits"] == {"Mode": "custom", "WriteBytesPerSecond": 4 << 20, "WriteRecordsPerSecond": 100}
+    ctl.fails(2, "Mode=off, aws or custom is missing", "update-stream-limits", "s", "RecordsPerDay=1")
+    ctl.fails(2, "'Rate' is none of them", "update-stream-limits", "s", "Mode=aws,Rate=1")
+    ctl.fails(2, "is no number", "update-stream-limits", "s", "Mode=custom,RecordsPerDay=many")
+    ctl.fails(1, "[off, aws, custom]", "update-stream-limits", "s", "Mode=x")
+    # A producer comes again when it is throttled: everything is stored, once and in order. So does a reader.
+    ctl("update-stream-limits", "s", "Mode=custom,WriteRecordsPerSecond=200,ReadCallsPerSecond=5")
+    lines = b"".join(b"%d\n" % i for i in range(400))
+    summed = ctl.json("put", "s", "--key", "k", "--batch", "20", "--progress", "none", data=lines)
+    assert summed["records"] == 400 and summed["failed"] == 0, summed
+    assert ctl("tail", "s", "--no-follow", "--format", "%d\\n").encode() == lines
+    # One put alone is told.
+    ctl("update-stream-limits", "s", "Mode=off,RecordsPerDay=1")
+    ctl.fails(10, "Rate exceeded for stream s under account 000000000000. Limit: records_per_day=1, current: ", "put-record", "s",
+              "--data", "d", "--partition-key", "k")
+    broker.stop()
+
+
 def test_the_account(scratch):
     broker, ctl = begin(scratch)
     ctl("create-stream", "s", "--shards", "3", "-o", "none")
@@ -113,6 +141,7 @@ def test_a_stream_is_known_by_its_id_to_every_verb(scratch):
              "put": ["--file", os.devnull, "--progress", "none"], "add-tags-to-stream": ["--tags", "a=b"], "remove-tags-from-stream": ["--tag-keys", "a"],
              "update-max-record-size": ["--max-record-size-in-kib", "1024"], "enable-enhanced-monitoring": ["--shard-level-metrics", "ALL"],
              "disable-enhanced-monitoring": ["--shard-level-metrics", "ALL"],
+             "update-stream-limits": ["--limits", "Mode=off"],
              "update-stream-warm-throughput": ["--warm-throughput-mibps", "2"]}
     takers = [command["command"] for command in commands() if any(o["name"] == "stream-id" for o in command["options"])]
     rest = {"delete-stream", "restore-stream", "wait stream-not-exists"}
@@ -139,5 +168,5 @@ def test_a_stream_is_known_by_its_id_to_every_verb(scratch):
     broker.stop()
 
 
-run_tests(test_tags_with_the_flags_of_aws, test_settings_with_the_flags_of_aws, test_the_account,
+run_tests(test_tags_with_the_flags_of_aws, test_settings_with_the_flags_of_aws, test_limits_of_a_stream, test_the_account,
           test_a_stream_is_known_by_its_id_to_every_verb)

@@ -205,7 +205,7 @@ def test_an_installed_copy_is_all_a_program_needs(scratch):
     here = os.path.dirname(os.path.abspath(__file__))
     share = [folder for folder, _, names in os.walk(root) if folder.endswith("share/kstream")][0]
     source = os.path.join(share, "examples", "producer.c")
-    for name in ("proto/api.proto", "proto/log.proto", "proto/observe.proto", "examples/tail.c", "../doc/kstream/kstream-protocol.md"):
+    for name in ("proto/api.proto", "proto/log.proto", "proto/observe.proto", "proto/settings.proto", "examples/tail.c", "../doc/kstream/kstream-protocol.md"):
         assert os.path.exists(os.path.join(share, name)), name
     with open(os.path.join(here, "..", "..", "README.md")) as readme:
         tour = re.findall(r"^```c\n(.*?)^```$", readme.read(), re.M | re.S)

@@ -90,8 +90,9 @@ def test_the_table_of_operations_is_that_of_the_sources(_scratch):
     expected = {int(number): name for number, name in re.findall(r'^KS_OPERATION\(\w+, (\d+), "(\w+)"', read("proto/operations.def"), re.M)}
     found = {number: cells[0] for number, cells in rows("Operations").items()}
     assert found == expected, "proto/operations.def and the page differ: %s" % (set(found.items()) ^ set(expected.items()))
+    messages = "".join(read("proto/%s.proto" % name) for name in ("api", "observe", "settings"))
     for number, cells in rows("Operations").items():
-        assert "message %sRequest {" % expected[number] in read("proto/api.proto") + read("proto/observe.proto"), cells
+        assert "message %sRequest {" % expected[number] in messages, cells
 
 
 def test_the_header_has_the_numbers_of_the_table(_scratch):

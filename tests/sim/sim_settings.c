@@ -46,7 +46,9 @@ static bool matches(const struct sim_settings *settings, const struct ks_stream 
 {
     return settings->record_bytes == snapshot->record_bytes_max &&
            settings->warm_mibps == snapshot->warm_mibps &&
-           settings->metrics == snapshot->shard_metrics && has_tags(settings, snapshot->tags);
+           settings->metrics == snapshot->shard_metrics &&
+           ks_stream_limits_equal(&settings->limits, &snapshot->limits) &&
+           has_tags(settings, snapshot->tags);
 }
 
 bool sim_check_settings(
@@ -89,6 +91,21 @@ static void choose_tags(
     }
 }
 
+static void choose_limits(struct sim_world *world, struct ks_stream_limits *limits)
+{
+    *limits = (struct ks_stream_limits){.mode = KS_LIMITS_OFF};
+    if (ks_prng_chance(&world->prng, 1, 3))
+        return;
+    limits->mode = (enum ks_limits_mode)ks_prng_below(&world->prng, KS_LIMITS_MODES);
+    limits->write_bytes_per_s = ks_prng_below(&world->prng, 1000);
+    limits->write_records_per_s = ks_prng_below(&world->prng, 1000);
+    limits->read_bytes_per_s = ks_prng_below(&world->prng, 1000);
+    limits->read_calls_per_s = ks_prng_below(&world->prng, 1000);
+    limits->records_per_day = ks_prng_below(&world->prng, 1000);
+    limits->client_bytes_per_s = ks_prng_below(&world->prng, 1000);
+    limits->client_records_per_s = ks_prng_below(&world->prng, 1000);
+}
+
 void sim_settings_first(
     struct sim_world *world, struct sim_stream *stream, struct ks_stream_spec *spec)
 {
@@ -111,7 +128,7 @@ bool sim_set_something(struct sim_world *world)
     struct sim_change *change = ks_zalloc(sizeof *change);
     KS_ASSERT(change);
     struct sim_settings next = stream->settings;
-    change->change.setting = (enum ks_setting)ks_prng_below(&world->prng, 6);
+    change->change.setting = (enum ks_setting)ks_prng_below(&world->prng, KS_SETTING_COUNT);
     change->change.number = 1 + (uint32_t)ks_prng_below(&world->prng, 127);
     switch (change->change.setting) {
     case KS_SETTING_RECORD_BYTES:
@@ -130,6 +147,12 @@ bool sim_set_something(struct sim_world *world)
     case KS_SETTING_TAGS_ADD:
     case KS_SETTING_TAGS_REMOVE:
         choose_tags(world, change, &next, change->change.setting == KS_SETTING_TAGS_REMOVE);
+        break;
+    case KS_SETTING_LIMITS:
+        choose_limits(world, &change->change.limits);
+        next.limits = change->change.limits;
+        break;
+    case KS_SETTING_COUNT:
         break;
     }
     struct sim_admin *op = sim_admin_new(world, stream, SIM_SET);

@@ -56,6 +56,7 @@ struct sim_settings {
     uint32_t record_bytes;
     uint32_t warm_mibps;
     uint32_t metrics;
+    struct ks_stream_limits limits;
     uint8_t tags[SIM_TAG_KEYS]; /* value of the tag "k<place>"; 0: none */
 };
 

@@ -200,6 +200,7 @@ static void do_request(struct fake_request *request)
     case KS_OP_DESCRIBE_LIMITS:
     case KS_OP_DESCRIBE_ACCOUNT_SETTINGS:
     case KS_OP_UPDATE_ACCOUNT_SETTINGS:
+    case KS_OP_UPDATE_STREAM_LIMITS:
     case KS_OP_RESTORE_STREAM:
     case KS_OP_DESCRIBE_COMPACTOR:
     case KS_OP_COMPACT:

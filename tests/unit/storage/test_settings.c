@@ -110,6 +110,9 @@ START_TEST(settings_are_there_after_a_restart)
     ck_assert_int_eq(set_tag("team", "red"), KS_OK);
     ck_assert_int_eq(set_tag("stage", "test"), KS_OK);
     ck_assert_int_eq(set_tag("stage", NULL), KS_OK);
+    struct ks_setting_change limits = {
+        .setting = KS_SETTING_LIMITS, .limits = {KS_LIMITS_CUSTOM, 1, 2, 3, 4, 5, 6, 7}};
+    ck_assert_int_eq(world_set(&world, "orders", &limits), KS_OK);
     for (int i = 0; i < 2; i++) {
         KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = world_stream(&world, "orders");
         ck_assert_int_eq(stream->status, KS_STREAM_ACTIVE);
@@ -117,6 +120,7 @@ START_TEST(settings_are_there_after_a_restart)
         ck_assert_uint_eq(stream->warm_mibps, 7);
         ck_assert_uint_eq(stream->shard_metrics, 0x40);
         expect_tags(stream->tags, "team=red");
+        ck_assert(ks_stream_limits_equal(&stream->limits, &limits.limits));
         if (i == 0)
             world_restart(&world, _i % 2);
     }
