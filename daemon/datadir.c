@@ -258,6 +258,36 @@ static enum ks_status await_checker(
         reason);
 }
 
+/* The first catalog is made beside its place and moved there whole: a start that is cut off leaves
+ * none, not half of one. */
+static enum ks_status make_catalog(const struct ks_datadir *dir, struct ks_error *err)
+{
+    char path[PATH_MAX];
+    char data[PATH_MAX];
+    char fresh[PATH_MAX];
+    struct ks_kv_options options;
+    struct ks_kv *kv;
+    if (!path_in(dir, "catalog", path) || !path_in(dir, "catalog/data.mdb", data) ||
+        !path_in(dir, "catalog.new", fresh))
+        return ks_fail(err, KS_IO, ENAMETOOLONG, "cannot use '%s'", dir->path);
+    if (access(data, F_OK) == 0)
+        return KS_OK;
+    if (errno != ENOENT)
+        return ks_fail(err, KS_IO, errno, "cannot use '%s'", data);
+    catalog_options(fresh, &options);
+    enum ks_status st = ks_kv_lmdb_erase(fresh, err);
+    if (!st)
+        st = ks_kv_lmdb_erase(path, err); /* a lock file may be left there */
+    if (!st)
+        st = ks_kv_lmdb_open(&options, &kv, err);
+    if (st)
+        return st;
+    ks_kv_close(kv);
+    if (rename(fresh, path) < 0)
+        return ks_fail(err, KS_IO, errno, "cannot rename '%s'", fresh);
+    return sync_path(dir->path, err);
+}
+
 enum ks_status ks_datadir_open_catalog(
     struct ks_datadir *dir, void (*on_progress)(void *arg), void *arg, struct ks_error *err)
 {
@@ -268,6 +298,9 @@ enum ks_status ks_datadir_open_catalog(
         return st;
     if (!path_in(dir, "catalog", path))
         return ks_fail(err, KS_IO, ENAMETOOLONG, "cannot use '%s'", dir->path);
+    st = make_catalog(dir, err);
+    if (st)
+        return st;
     catalog_options(path, &options);
     return ks_kv_lmdb_open(&options, &dir->catalog, err);
 }
