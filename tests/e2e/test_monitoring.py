@@ -10,7 +10,7 @@ FOREIGN = {"up"}
 # Labels that Prometheus adds to every series.
 TARGET_LABELS = {"job", "instance"}
 # Series that only a bad day makes, so the test has to know their labels: metrics.c gives them.
-RARE = {"kstream_request_errors_total": {"status"}, "kstream_throttled_records_total": {"stream"}}
+RARE = {"kstream_request_errors_total": {"status"}}
 
 
 def promtool(*words, input_=None):
@@ -149,7 +149,8 @@ HEALTHY = {
     'kstream_events_total{event="request.slow",level="warning"}': "1+1x90",
     'kstream_request_errors_total{status="KS_NOT_FOUND"}': "0+5x90",
     'kstream_disk_free_bytes{}': "600000000000-1000000x90", 'kstream_disk_size_bytes{}': "1000000000000x90",
-    'kstream_throttled_records_total{stream="s"}': "0x90", 'kstream_journal_used_ratio{}': "0.5x90",
+    'kstream_throttled_records_total{stream="s",reason="limit"}': "0+9x90",
+    'kstream_throttled_records_total{stream="s",reason="disk"}': "0x90", 'kstream_journal_used_ratio{}': "0.5x90",
     'kstream_memory_bytes{budget="records"}': "10x90", 'kstream_memory_limit_bytes{budget="records"}': "100x90",
     'kstream_fsync_duration_seconds_bucket{file="journal",le="0.005"}': "0+100x90",
     'kstream_fsync_duration_seconds_bucket{file="journal",le="0.25"}': "0+100x90",
@@ -169,7 +170,7 @@ BAD_DAYS = {
     "KstreamFailures": {'kstream_request_errors_total{status="KS_IO"}': "0+5x90"},
     "KstreamDiskFull": {'kstream_disk_free_bytes{}': "20000000000x90"},
     "KstreamDiskFullInADay": {'kstream_disk_free_bytes{}': "400000000000-600000000x90"},
-    "KstreamThrottled": {'kstream_throttled_records_total{stream="s"}': "0+7x90"},
+    "KstreamThrottled": {'kstream_throttled_records_total{stream="s",reason="disk"}': "0+7x90"},
     "KstreamJournalFull": {'kstream_journal_used_ratio{}': "0.9x90"},
     "KstreamMemoryShort": {'kstream_memory_bytes{budget="records"}': "95x90"},
     "KstreamSyncSlow": {'kstream_fsync_duration_seconds_bucket{file="journal",le="0.005"}': "0+90x90"},
