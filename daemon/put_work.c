@@ -121,6 +121,15 @@ static bool is_all_misrouted(const struct ks_put_work *work)
     return true;
 }
 
+static struct ks_limit_use part_use(const struct put_part *part)
+{
+    return (struct ks_limit_use){.stream = part->work->stream,
+        .shard_index = part->shard_index,
+        .client = part->work->call->client,
+        .records = part->append.record_count,
+        .bytes = part->append.records.bytes};
+}
+
 static void put_count(const struct ks_put_work *work)
 {
     struct ks_loop_meter *meter = work->call->loop->meter;
@@ -132,8 +141,12 @@ static void put_count(const struct ks_put_work *work)
         durable_ns = ks_max_u64(durable_ns, append->durable_mono_ns);
         if (part->status == KS_THROTTLED || part->status == KS_STORAGE_FULL)
             ks_meter_add(&cell->values[KS_STREAM_REFUSED + append->refusal], append->record_count);
-        if (part->status || append->is_duplicate)
+        if (part->status || append->is_duplicate) {
+            const struct ks_limit_use use = part_use(part);
+            if (part->is_admitted)
+                ks_limits_give_back_put(work->call->server->limits, &use);
             continue;
+        }
         ks_meter_add(&cell->values[KS_STREAM_IN_RECORDS], append->record_count);
         ks_meter_add(&cell->values[KS_STREAM_IN_BYTES], append->records.bytes);
     }
@@ -183,11 +196,7 @@ static void part_fail(struct put_part *part, enum ks_status status, const char *
 static bool part_is_admitted(struct put_part *part)
 {
     struct ks_call *call = part->work->call;
-    const struct ks_limit_use use = {.stream = part->work->stream,
-        .shard_index = part->shard_index,
-        .client = call->client,
-        .records = part->append.record_count,
-        .bytes = part->append.records.bytes};
+    const struct ks_limit_use use = part_use(part);
     if (part->is_admitted || !ks_stream_has_put_limits(part->work->stream))
         return true;
     part->is_admitted = ks_limits_take_put(call->server->limits, &use, &part->refusal);
@@ -272,6 +281,7 @@ static struct put_part *split_towards(
     if (!records)
         return NULL;
     part->append.records = ks_view_of(records, 0);
+    part->is_admitted = work->parts[split->place]->is_admitted;
     return part;
 }
 

@@ -53,6 +53,14 @@ static void bucket_take(struct bucket *bucket, uint64_t per_s, uint64_t amount, 
     bucket->full_at_ns = ks_max_u64(bucket->full_at_ns, now_ns) + cost_ns(amount, per_s);
 }
 
+static void bucket_give_back(struct bucket *bucket, uint64_t per_s, uint64_t amount)
+{
+    if (per_s == 0)
+        return;
+    bucket->taken -= KS_MIN(bucket->taken, amount);
+    bucket->full_at_ns -= ks_min_u64(bucket->full_at_ns, cost_ns(amount, per_s));
+}
+
 static uint64_t bucket_rate(struct bucket *bucket, uint64_t now_ns)
 {
     bucket_look(bucket, now_ns);
@@ -272,6 +280,27 @@ bool ks_limits_take_put(
         bucket_take(all[i].bucket, all[i].limit, i % 2 == 0 ? use->bytes : use->records, now_ns);
     state->day_records += use->records;
     return true;
+}
+
+void ks_limits_give_back_put(struct ks_limits *limits, const struct ks_limit_use *use)
+{
+    const struct ks_stream_limits *of = &use->stream->limits;
+    KS_LOCK_SCOPE(&limits->mu);
+    struct stream_state *state = ks_u64_map_get(&limits->streams, use->stream->number);
+    if (!state)
+        return; /* nothing is owed */
+    struct buckets *shard = ks_u64_map_get(&state->shards.map, use->shard_index);
+    struct buckets *client = ks_u64_map_get(&state->clients.map, use->client);
+    if (shard) {
+        bucket_give_back(&shard->of[WRITE_BYTES], of->write_bytes_per_s, use->bytes);
+        bucket_give_back(&shard->of[WRITE_RECORDS], of->write_records_per_s, use->records);
+    }
+    if (client) {
+        bucket_give_back(&client->of[CLIENT_BYTES], of->client_bytes_per_s, use->bytes);
+        bucket_give_back(&client->of[CLIENT_RECORDS], of->client_records_per_s, use->records);
+    }
+    if (state->day == today(limits))
+        state->day_records -= ks_min_u64(state->day_records, use->records);
 }
 
 /* The bytes of reads have no burst: an answer of 10 MiB closes a shard of 2 MiB a second for five

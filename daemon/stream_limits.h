@@ -57,6 +57,8 @@ struct ks_limit_refusal {
 /* Whether the records may be put. False: nothing is taken, *out says what is in the way longest. */
 bool ks_limits_take_put(struct ks_limits *limits, const struct ks_limit_use *use,
     struct ks_limit_refusal *out) KS_MUST_USE;
+/* What was taken for records that were not stored after all, or had been before. */
+void ks_limits_give_back_put(struct ks_limits *limits, const struct ks_limit_use *use);
 /* Whether the shard may be read. What the read gives comes later, by ks_limits_add_read. */
 bool ks_limits_take_get(struct ks_limits *limits, const struct ks_limit_use *use,
     struct ks_limit_refusal *out) KS_MUST_USE;

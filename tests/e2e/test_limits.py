@@ -211,6 +211,18 @@ def test_routed_puts_and_idempotent_producers_are_held_to_them(scratch):
     clocks.go_on(300)
     assert put(2, 1) is None, "unchanged, when it was told to come again"
     assert [data for _, _, data in client.read_all("s")[0]] == [b"1"] * 300 + [b"2"]
+    # What is stored already, or cannot be, is not counted.
+    set_limits(client, "s", limits("off", per_day=310))
+    for _ in range(20):
+        assert put(2, 1) is None
+    try:
+        for _ in range(20):
+            put(9, 1)
+        assert False, "it leaves a gap"
+    except KeyError:
+        pass  # no limit has to do with it
+    assert put(3, 9) is None
+    assert "records_per_day=310, current: 310," in put(4, 1).message
     broker.stop()
 
 

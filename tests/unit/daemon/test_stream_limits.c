@@ -161,6 +161,33 @@ START_TEST(each_client_has_its_own_rate)
 }
 END_TEST
 
+START_TEST(what_was_not_stored_is_given_back)
+{
+    set_up();
+    stream.limits = (struct ks_stream_limits){.write_bytes_per_s = 1000,
+        .write_records_per_s = 10,
+        .records_per_day = 30,
+        .client_bytes_per_s = 1000,
+        .client_records_per_s = 10};
+    const struct ks_limit_use use = {&stream, 0, 1, 20, 2000};
+    for (int i = 0; i < 100; i++) {
+        ck_assert(ks_limits_take_put(limits, &use, &refusal));
+        ck_assert(!put_of(0, 1, 1, 1));
+        ks_limits_give_back_put(limits, &use);
+    }
+    ck_assert(put_of(0, 1, 20, 2000));
+    ck_assert(!put_of(0, 2, 1, 1)); /* what others have taken is not */
+    ks_fake_clock_advance_ms(&fake, 10000);
+    ck_assert(!put_of(0, 1, 11, 1));
+    expect_refusal("records_per_day", 30, 20, 24 * 3600 * 1000 - 15000);
+    ck_assert(put_of(0, 1, 10, 1));
+    const struct ks_limit_use unknown = {&stream, 9, 9, 5, 5};
+    ks_limits_give_back_put(limits, &unknown);
+    ck_assert(!put_of(9, 9, 6, 1)); /* 25 are taken */
+    ks_limits_destroy(limits);
+}
+END_TEST
+
 /* A bucket that is full says nothing. */
 START_TEST(what_is_full_is_forgotten)
 {
@@ -203,6 +230,7 @@ KS_SUITE("daemon/stream_limits")
     KS_TEST(ten_mebibytes_close_a_shard_for_five_seconds);
     KS_TEST(a_day_has_its_quota_and_ends_at_midnight);
     KS_TEST(each_client_has_its_own_rate);
+    KS_TEST(what_was_not_stored_is_given_back);
     KS_TEST(what_is_full_is_forgotten);
     KS_TEST(no_limit_is_none);
 }
