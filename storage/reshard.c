@@ -8,33 +8,52 @@
 
 /* ---- the step ---- */
 
-/* A work that this round of the step has not looked at; NULL: there is none. */
-static struct ks_reshard *next_work(struct ks_reshards *reshards)
+/*
+ * Whether the step is the one to move a work on, or the start and the end in its stead: then nobody
+ * else moves or frees it meanwhile. A waiting one may be cancelled and one that the catalog has in
+ * hand may be finished at any moment, by another thread: they are not even to be looked at.
+ */
+static bool is_own(enum reshard_state state)
+{
+    switch (state) {
+    case RESHARD_PLANNED:
+    case RESHARD_ADOPTED:
+    case RESHARD_CLOSING:
+    case RESHARD_CLOSED:
+    case RESHARD_REFUSED:
+        return true;
+    case RESHARD_WAITING:
+    case RESHARD_INTENT:
+    case RESHARD_SWITCH:
+        break;
+    }
+    return false;
+}
+
+/* An own work that this round of the step has not looked at, with its state, which only the caller
+ * changes; NULL: there is none. */
+static struct ks_reshard *next_work(struct ks_reshards *reshards, enum reshard_state *out_state)
 {
     KS_LOCK_SCOPE(&reshards->mu);
     KS_LIST_FOR_EACH(node, &reshards->works)
     {
         struct ks_reshard *reshard = KS_CONTAINER_OF(node, struct ks_reshard, link);
-        if (reshard->seen_round == reshards->round)
+        if (reshard->seen_round == reshards->round || !is_own(reshard->state))
             continue;
         reshard->seen_round = reshards->round;
+        *out_state = reshard->state;
         return reshard;
     }
     return NULL;
 }
 
-static enum reshard_state reshard_state(struct ks_reshard *reshard)
-{
-    KS_LOCK_SCOPE(&reshard->reshards->mu);
-    return reshard->state;
-}
-
 /* True when it has gone on; it may be gone then. *out_retry_ms: it has not, look again after so
  * long. */
-static bool reshard_advance(struct ks_reshard *reshard, uint64_t *out_retry_ms)
+static bool reshard_advance(
+    struct ks_reshard *reshard, enum reshard_state state, uint64_t *out_retry_ms)
 {
     uint64_t now = ks_clock_mono_ns(reshard->reshards->engine->options.clock);
-    switch (reshard_state(reshard)) {
+    switch (state) {
     case RESHARD_PLANNED:
         ks_reshard_begin(reshard);
         return true;
@@ -57,11 +76,12 @@ static bool reshard_advance(struct ks_reshard *reshard, uint64_t *out_retry_ms)
             return true;
         *out_retry_ms = SWITCH_RETRY_MS;
         return false;
+    case RESHARD_ADOPTED:
+        return false; /* the start says when */
     case RESHARD_WAITING:
     case RESHARD_INTENT:
-    case RESHARD_ADOPTED:
     case RESHARD_SWITCH:
-        return false; /* somebody else's */
+        break; /* not own */
     }
     return false;
 }
@@ -77,9 +97,10 @@ static bool reshards_begin(void *self)
     bool has_gone_on = false;
     uint64_t look_ms = ks_scaling_look(reshards->scaling);
     struct ks_reshard *reshard;
-    while ((reshard = next_work(reshards))) {
+    enum reshard_state state = RESHARD_WAITING;
+    while ((reshard = next_work(reshards, &state))) {
         uint64_t retry_ms = 0;
-        has_gone_on |= reshard_advance(reshard, &retry_ms);
+        has_gone_on |= reshard_advance(reshard, state, &retry_ms);
         if (retry_ms > 0)
             look_ms = look_ms ? ks_min_u64(look_ms, retry_ms) : retry_ms;
     }
@@ -109,7 +130,8 @@ static void reshard_start(struct ks_turn *turn, struct ks_stream *stream)
     {
         KS_LOCK_SCOPE(&reshards->mu);
         is_ending = reshards->is_ending;
-        reshard->state = RESHARD_PLANNED;
+        if (!is_ending)
+            reshard->state = RESHARD_PLANNED; /* from here on the step's */
     }
     if (is_ending) {
         struct ks_error error = KS_ERROR_INIT;
@@ -310,10 +332,9 @@ void ks_reshards_end(struct ks_reshards *reshards)
     struct ks_error stopping = KS_ERROR_INIT;
     stopping.status = ks_fail(&stopping, KS_STOPPING, 0, "%s", ks_status_info(KS_STOPPING)->text);
     struct ks_reshard *reshard;
-    while ((reshard = next_work(reshards))) {
-        enum reshard_state state = reshard_state(reshard);
-        if (state == RESHARD_WAITING || state == RESHARD_INTENT || state == RESHARD_SWITCH)
-            continue; /* a waiting one is told when its turn comes */
+    enum reshard_state state = RESHARD_WAITING;
+    while (
+        (reshard = next_work(reshards, &state))) { /* a waiting one is told when its turn comes */
         if (reshard->is_durable)
             ks_reshard_answer_early(reshard);
         else

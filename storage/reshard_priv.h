@@ -8,8 +8,9 @@
 #include "storage/reshard_plan.h"
 #include "storage/scaling.h"
 
+/* Whose a work is, to move on and to free: the step's but where another is named. */
 enum reshard_state {
-    RESHARD_WAITING, /* for its turn */
+    RESHARD_WAITING, /* for its turn; the registry's */
     RESHARD_PLANNED, /* its turn has come: to be planned */
     RESHARD_INTENT,  /* the catalog's: the intent is being committed */
     RESHARD_ADOPTED, /* found in the catalog at the start */

@@ -59,13 +59,15 @@ void ks_reshard_finish(struct ks_reshard *reshard)
     ks_wake_set(&reshards->wake); /* scaling may have been answered */
 }
 
+/* In its new state it may be somebody else's, and gone, as soon as the mutex is free. */
 static void reshard_move(struct ks_reshard *reshard, enum reshard_state state)
 {
+    struct ks_reshards *reshards = reshard->reshards;
     {
-        KS_LOCK_SCOPE(&reshard->reshards->mu);
+        KS_LOCK_SCOPE(&reshards->mu);
         reshard->state = state;
     }
-    ks_wake_set(&reshard->reshards->wake);
+    ks_wake_set(&reshards->wake);
 }
 
 /* ---- the intent ---- */

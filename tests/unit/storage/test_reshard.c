@@ -1,5 +1,7 @@
 /* Splits and merges on the simulated disk, and the removal of closed shards. */
+#include "base/alloc.h"
 #include "storage/registry_priv.h"
+#include "storage/reshard_priv.h"
 #include "tests/unit/ks_check.h"
 #include "tests/unit/storage/store_world.h"
 
@@ -318,6 +320,77 @@ START_TEST(a_shard_about_to_close_takes_nothing_new)
 }
 END_TEST
 
+/* ---- whose it is ---- */
+
+static struct ks_step *step_of(const char *name)
+{
+    struct ks_step *steps[16];
+    size_t count = ks_engine_steps(world.engine, steps, 16);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(steps[i]->name, name) == 0)
+            return steps[i];
+    }
+    ck_abort_msg("no step '%s'", name);
+}
+
+static bool step_once(const char *name)
+{
+    struct ks_step *step = step_of(name);
+    if (!step->begin(step->self))
+        return false;
+    step->run(step->self);
+    step->end(step->self);
+    return true;
+}
+
+static uint64_t (*mono_ns_before)(const struct ks_clock *clock);
+static unsigned times_asked;
+static void *taken; /* what lay there is another's now */
+
+/* As if the catalog's thread went on just when the reshard step, which has found something to do,
+ * asks for the time; scaling has asked once before. */
+static uint64_t catalog_comes_between(const struct ks_clock *clock)
+{
+    if (times_asked++ == 0)
+        return mono_ns_before(clock);
+    world.clock.clock.mono_ns = mono_ns_before;
+    while (step_once("catalog"))
+        continue;
+    taken = ks_malloc(sizeof(struct ks_reshard));
+    memset(taken, 0xff, sizeof(struct ks_reshard));
+    return mono_ns_before(clock);
+}
+
+START_TEST(a_reshard_in_the_catalogs_hand_is_not_looked_at)
+{
+    setup(1);
+    KS_CLEANUP(ks_stream_unrefp) struct ks_stream *stream = world_stream(&world, "orders");
+    struct ks_admin admin = {.mail = {.deliver = resharded}, .home = &world.box};
+    const struct ks_reshard_spec spec = {.kind = KS_RESHARD_COUNT, .target_count = 2};
+    ck_assert_int_eq(ks_stream_reshard(world.engine, stream->number, &spec, &admin, NULL), KS_OK);
+    struct ks_reshards *reshards = world.engine->reshards;
+    const struct ks_reshard *reshard =
+        KS_CONTAINER_OF(reshards->works.next, struct ks_reshard, link);
+    for (unsigned turn = 0; reshard->state != RESHARD_SWITCH; turn++) {
+        ck_assert_uint_lt(turn, 1000);
+        (void)step_once("reshard");
+        if (reshard->state != RESHARD_SWITCH && !step_once("commit"))
+            (void)step_once("catalog");
+    }
+    mono_ns_before = world.clock.clock.mono_ns;
+    world.clock.clock.mono_ns = catalog_comes_between;
+    (void)step_once("reshard");
+    world.clock.clock.mono_ns = mono_ns_before;
+    world_pump(&world);
+    ck_assert(ks_list_is_empty(&reshards->works));
+    ck_assert_uint_gt(resharded_at, 0);
+    ck_assert(is_closed(0));
+    ks_free(taken);
+    ks_stream_unref(KS_TAKE(stream));
+    world_fini(&world);
+}
+END_TEST
+
 /* ---- removal ---- */
 
 START_TEST(a_closed_shard_is_removed_for_good)
@@ -457,6 +530,7 @@ KS_SUITE("storage/reshard")
     KS_TEST(a_closed_shard_says_for_ever_what_was_applied);
     KS_TEST(a_full_table_of_producers_knows_nothing_of_strangers);
     KS_TEST(a_shard_about_to_close_takes_nothing_new);
+    KS_TEST(a_reshard_in_the_catalogs_hand_is_not_looked_at);
     KS_TEST(a_closed_shard_is_removed_for_good);
     KS_TEST(a_removal_cut_short_anywhere_is_whole_or_nothing);
     KS_TEST(changes_of_a_stream_take_turns);
