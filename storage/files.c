@@ -148,6 +148,21 @@ void ks_files_give_back(struct ks_files *files, uint64_t file_id, uint64_t gener
     ks_wake_set(&files->wake);
 }
 
+void ks_files_discard(struct ks_files *files, uint64_t file_id, uint64_t generation)
+{
+    {
+        KS_LOCK_SCOPE(&files->mu);
+        struct file *file = ks_u64_map_get(&files->table, file_id);
+        KS_ASSERT(file && file->use == FILE_IN_USE && file->generation == generation);
+        file->use = FILE_GOING;
+        file->is_present = true; /* should its name be there again, it goes as well */
+        ks_list_push(&files->gone, &file->link);
+    }
+    ks_emit(files->engine->options.events, KS_LEVEL_WARNING, "files.pool_file_missing",
+        "file=%016llx", (unsigned long long)file_id);
+    ks_wake_set(&files->wake);
+}
+
 void ks_files_want(struct ks_files *files, uint32_t count)
 {
     {
@@ -508,6 +523,21 @@ void ks_files_destroy(struct ks_files *files)
 
 /* ---- load ---- */
 
+bool ks_files_row_is_empty(const Kstream__Catalog__FileRow *row)
+{
+    return (row->status == KS_FILE_ACTIVE || row->status == KS_FILE_SEALED) &&
+           row->batch_count == 0 && row->first_sequence > 0 &&
+           row->last_sequence == row->first_sequence - 1;
+}
+
+static enum file_use use_of_row(const Kstream__Catalog__FileRow *row)
+{
+    if (ks_files_row_is_empty(row))
+        return FILE_GOING;
+    return row->status == KS_FILE_ACTIVE || row->status == KS_FILE_SEALED ? FILE_IN_USE
+                                                                          : FILE_SPARE;
+}
+
 static enum ks_status load_row(
     void *arg, struct ks_view key, struct ks_view value, struct ks_error *err)
 {
@@ -521,8 +551,7 @@ static enum ks_status load_row(
     if (file && ks_u64_map_reserve(&files->table, 1)) {
         file->file_id = ks_load_u64be(key.data);
         file->generation = row->generation;
-        file->use = row->status == KS_FILE_ACTIVE || row->status == KS_FILE_SEALED ? FILE_IN_USE
-                                                                                   : FILE_SPARE;
+        file->use = use_of_row(row);
         ks_u64_map_put(&files->table, ks_load_u64be(key.data), KS_TAKE(file));
     } else {
         st = ks_fail(err, KS_NO_MEMORY, 0, "cannot load the file table");
@@ -662,7 +691,7 @@ static void sort_out(struct ks_files *files)
                     (unsigned long long)file->file_id);
             continue;
         }
-        if (!file->is_present) {
+        if (!file->is_present || file->use == FILE_GOING) {
             file->use = FILE_GOING;
             engine->recovery.files_unlinked++;
             ks_list_push(&files->gone, &file->link);

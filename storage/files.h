@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "storage/step.h"
 
+struct Kstream__Catalog__FileRow;
 struct ks_engine;
 struct ks_files;
 struct ks_map_cache;
@@ -36,10 +37,18 @@ enum ks_status ks_files_take(
 /* A file whose segment is gone (its RETIRED row is committed, nothing maps or reads it any more):
  * pool or unlink. Never fails. */
 void ks_files_give_back(struct ks_files *files, uint64_t file_id, uint64_t generation);
+/* A file that was taken and is not there: its row goes, and nobody takes it again. */
+void ks_files_discard(struct ks_files *files, uint64_t file_id, uint64_t generation);
 uint32_t ks_files_ready_count(struct ks_files *files);
 bool ks_files_has_ready(struct ks_files *files);
 /* The flusher needs so many soon. */
 void ks_files_want(struct ks_files *files, uint32_t count);
+/*
+ * The row names a file that is a log's, but nothing is in it. Earlier versions wrote that for a
+ * file that had gone from the pool before it was taken: the log went on in another one, so such a
+ * file is none of its segments and goes, with its row.
+ */
+bool ks_files_row_is_empty(const struct Kstream__Catalog__FileRow *row);
 /* The maps of all segments share one ceiling (storage/segment.h). */
 struct ks_map_cache *ks_files_map_cache(struct ks_files *files);
 struct ks_step *ks_files_step(struct ks_files *files);

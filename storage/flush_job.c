@@ -369,9 +369,47 @@ static enum ks_status seal_job(struct ks_flush_job *job, struct ks_error *err)
     return st;
 }
 
+/*
+ * A segment of which nothing is flushed yet, and whose file has gone from the pool: it never was.
+ * Sealed, it would be a segment without a record, which neither a search nor the next start can
+ * place.
+ */
+static void drop_segment(struct ks_flush_job *job)
+{
+    struct ks_log *log = job->log;
+    struct ks_segment *segment = KS_TAKE(job->segment);
+    {
+        KS_LOCK_SCOPE(&log->mu);
+        struct ks_segment_list *list = &log->segments;
+        job->is_gone = log->state == KS_LOG_DELETED;
+        bool is_last = list->count > 0 && list->items[list->count - 1] == segment;
+        KS_ASSERT(is_last || job->is_gone);
+        /* A delete under way retires what is in the list; the file is then given back. */
+        if (!job->is_gone)
+            list->count--;
+    }
+    if (!job->is_gone) {
+        ks_files_discard(log->engine->files, segment->file_id, segment->generation);
+        ks_segment_unref(segment); /* the list's */
+    }
+    ks_segment_unref(segment);
+}
+
+/* Errors: KS_NOT_FOUND it has gone, and the segment with it. */
+static enum ks_status open_empty(struct ks_flush_job *job, struct ks_error *err)
+{
+    char path[KS_FILE_PATH_BYTES];
+    ks_files_path(job->segment->file_id, path);
+    struct ks_io *io = job->segment->engine->options.io;
+    enum ks_status st = ks_io_open(io, path, KS_OPEN_WRITE, &job->file, err);
+    if (st == KS_NOT_FOUND)
+        drop_segment(job);
+    return st;
+}
+
 /* An active segment whose header is not what the catalog says is left as it is: what it held is
  * reported to readers as damaged, what comes goes to another file. */
-static enum ks_status open_job(struct ks_flush_job *job, struct ks_error *err)
+static enum ks_status open_begun(struct ks_flush_job *job, struct ks_error *err)
 {
     enum ks_status st = ks_segment_open_file(job->segment, KS_OPEN_WRITE, &job->file, err);
     if (st != KS_CORRUPT)
@@ -383,17 +421,24 @@ static enum ks_status open_job(struct ks_flush_job *job, struct ks_error *err)
     return KS_OK;
 }
 
+/* Ends, for each file that is missing leaves the pool. Errors: KS_WOULD_BLOCK the pool is empty. */
+static enum ks_status open_job(struct ks_flush_job *job, struct ks_error *err)
+{
+    enum ks_status st;
+    do {
+        st = job->segment ? KS_OK : take_segment(job, err);
+        if (st)
+            return st;
+        st = job->segment->batch_count > 0 ? open_begun(job, err) : open_empty(job, err);
+    } while (st == KS_NOT_FOUND && !job->is_gone);
+    return st;
+}
+
 static enum ks_status run_job(
     struct ks_flush_round *round, struct ks_flush_job *job, struct ks_error *err)
 {
-    if (!job->segment) {
-        enum ks_status st = take_segment(job, err);
-        if (st) {
-            round->files_missing += st == KS_WOULD_BLOCK;
-            return st;
-        }
-    }
     enum ks_status st = open_job(job, err);
+    round->files_missing += st == KS_WOULD_BLOCK;
     if (st || job->is_abandon)
         return st;
     if (job->is_seal)
@@ -519,6 +564,7 @@ static enum ks_status put_file(
     row.readable_bytes = job->is_seal ? segment->readable_bytes : job->write_offset + job->bytes;
     row.batch_count = segment->batch_count + (job->is_seal ? 0 : job->batch_count);
     row.file_bytes = job->file_bytes;
+    KS_ASSERT(row.batch_count > 0 && row.last_sequence >= row.first_sequence);
     struct ks_catalog_key key;
     return ks_catalog_put(
         txn, KS_TABLE_FILES, ks_catalog_key_u64(&key, segment->file_id), &row.base, err);

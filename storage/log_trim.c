@@ -44,23 +44,6 @@ void ks_log_note_edge(struct ks_log *log, const struct ks_log_edge *edge)
     log->edge = *edge;
 }
 
-/* The oldest segment with a record that has not expired; NULL: none. */
-static const struct ks_segment *segment_at_horizon(const struct ks_log *log, uint64_t horizon)
-{
-    const struct ks_segment_list *list = &log->segments;
-    uint32_t low = 0;
-    uint32_t high = list->count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const struct ks_segment *segment = list->items[middle];
-        if (segment->batch_count > 0 && segment->last_arrival_unix_ms < horizon)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < list->count && list->items[low]->batch_count > 0 ? list->items[low] : NULL;
-}
-
 /*
  * In a segment that is expired in part the edge stays where the last reader or the compactor left
  * it: only the file knows better. Everywhere else it is exact.
@@ -69,7 +52,7 @@ void ks_log_advance_edge(struct ks_log *log, uint64_t horizon)
 {
     if (horizon <= log->edge.arrival_unix_ms)
         return;
-    const struct ks_segment *segment = segment_at_horizon(log, horizon);
+    const struct ks_segment *segment = ks_segment_list_find_arrival(&log->segments, horizon);
     if (segment) {
         struct ks_log_edge edge = {
             .sequence = segment->first_sequence, .arrival_unix_ms = segment->first_arrival_unix_ms};

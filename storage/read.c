@@ -353,24 +353,6 @@ static uint64_t find_time_in_tail(
     return ks_min_u64(ks_max_u64(found.first_sequence, from), durable + 1);
 }
 
-/* Log mutex held: the first segment with a record of that time or later. */
-static struct ks_segment *segment_of_time(const struct ks_log *log, uint64_t unix_ms)
-{
-    uint32_t low = 0;
-    uint32_t high = log->segments.count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const struct ks_segment *segment = log->segments.items[middle];
-        if (segment->batch_count > 0 && segment->last_arrival_unix_ms < unix_ms)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == log->segments.count || log->segments.items[low]->batch_count == 0)
-        return NULL;
-    return log->segments.items[low];
-}
-
 static enum ks_status find_time_in_segment(
     struct ks_segment_view *view, uint64_t unix_ms, uint64_t *out_sequence, struct ks_error *err)
 {
@@ -404,7 +386,7 @@ enum ks_status ks_log_find_time(struct ks_log *log, uint64_t unix_ms, bool may_b
             return ks_fail(err, KS_NOT_FOUND, 0, "the shard was deleted");
         uint64_t durable = atomic_load(&log->durable_sequence);
         unix_ms = ks_max_u64(unix_ms, ks_log_horizon(log, now));
-        struct ks_segment *segment = segment_of_time(log, unix_ms);
+        struct ks_segment *segment = ks_segment_list_find_arrival(&log->segments, unix_ms);
         if (!segment) {
             *out_sequence = find_time_in_tail(
                 log, unix_ms, ks_min_u64(log->flushed_sequence, durable) + 1, durable);

@@ -338,7 +338,8 @@ static enum ks_status load_file(
     if (st)
         return st;
     const Kstream__Catalog__FileRow *row = (const Kstream__Catalog__FileRow *)message;
-    if (row->status == KS_FILE_ACTIVE || row->status == KS_FILE_SEALED)
+    bool is_segment = row->status == KS_FILE_ACTIVE || row->status == KS_FILE_SEALED;
+    if (is_segment && !ks_files_row_is_empty(row))
         st = load_segment(load, ks_load_u64be(key.data), row, err);
     protobuf_c_message_free_unpacked(message, NULL);
     return st;

@@ -356,6 +356,25 @@ struct ks_segment *ks_segment_list_find(const struct ks_segment_list *list, uint
     return low < list->count ? list->items[low] : NULL;
 }
 
+struct ks_segment *ks_segment_list_find_arrival(
+    const struct ks_segment_list *list, uint64_t unix_ms)
+{
+    uint32_t low = 0;
+    uint32_t high = list->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        uint32_t at = middle;
+        while (at > low && list->items[at]->batch_count == 0)
+            at--;
+        const struct ks_segment *segment = list->items[at];
+        if (segment->batch_count == 0 || segment->last_arrival_unix_ms < unix_ms)
+            low = middle + 1;
+        else
+            high = at;
+    }
+    return low < list->count ? list->items[low] : NULL;
+}
+
 bool ks_segment_list_reserve(struct ks_segment_list *list)
 {
     if (list->count < list->capacity)

@@ -122,6 +122,10 @@ struct ks_segment *ks_segment_ref(struct ks_segment *segment);
 void ks_segment_unref(struct ks_segment *segment);
 /* The segment that holds sequence, or the first one behind it; NULL when all end before it. */
 struct ks_segment *ks_segment_list_find(const struct ks_segment_list *list, uint64_t sequence);
+/* The oldest segment with a record that arrived at unix_ms or later; NULL: there is none. One that
+ * was just made, in which nothing is yet, is passed by. */
+struct ks_segment *ks_segment_list_find_arrival(
+    const struct ks_segment_list *list, uint64_t unix_ms);
 bool ks_segment_list_reserve(struct ks_segment_list *list) KS_MUST_USE; /* room for one more */
 void ks_segment_list_push(struct ks_segment_list *list,
     struct ks_segment *segment);                         /* after reserve; takes the reference */

@@ -39,6 +39,7 @@ static bool report(const struct sim_totals *t, bool is_full)
     show("clean stops", t->clean_stops, is_full, &all_seen);
     show("poisoned engines", t->poisons, is_full, &all_seen);
     show("full disks", t->full_disks, is_full, &all_seen);
+    show("pool files tidied away", t->pool_files_missed, is_full, &all_seen);
     show("bit flips", t->bit_flips, is_full, &all_seen);
     show("bits flipped back", t->bits_healed, is_full, &all_seen);
     show("batches sent", t->batches_sent, is_full, &all_seen);

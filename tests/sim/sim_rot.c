@@ -4,7 +4,7 @@
  * loss must look like a torn tail unless something says that it was durable, or of several before
  * it, so that nothing says any more where a log ended. A flipped bit may turn back later, as after
  * a bad read: what recovery has once left out of the log must then stay out. And people: files that
- * are none of ours.
+ * are none of ours, and files of ours that nothing is in yet, tidied away.
  */
 #include "storage/journal_format.h"
 #include "tests/sim/sim_world.h"
@@ -204,4 +204,22 @@ void sim_leave_stranger(struct sim_world *world)
         return; /* there is no such folder yet */
     KS_ASSERT(ks_file_write_one(file, content, sizeof content, 0, KS_WRITE_DURABLE, NULL) == KS_OK);
     KS_ASSERT(ks_io_sync_dir(io, "segments/00", NULL) == KS_OK);
+}
+
+void sim_tidy_away(struct sim_world *world)
+{
+    static struct sim_paths paths;
+    struct ks_io *io = ks_io_sim_io(world->disk);
+    char folder[32];
+    uint8_t byte;
+    snprintf(folder, sizeof folder, "segments/%02x", (unsigned)ks_prng_below(&world->prng, 4));
+    sim_list(world, folder, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        /* What has ever held something may hold something now. */
+        if (sim_peek(world, paths.names[i], 0, &byte, 1) > 0 || !ks_prng_chance(&world->prng, 1, 2))
+            continue;
+        KS_IGNORE(ks_io_unlink(io, paths.names[i], NULL), "the power may be gone");
+        if (world->is_verbose)
+            printf("    tidied away %s\n", paths.names[i]);
+    }
 }

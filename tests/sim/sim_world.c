@@ -26,6 +26,7 @@ static void sim_emit(
     struct sim_world *world =
         KS_CONTAINER_OF((struct ks_events *)(uintptr_t)events, struct sim_world, events);
     world->totals->streams_scaled += strcmp(name, "stream.scaled") == 0;
+    world->totals->pool_files_missed += strcmp(name, "files.pool_file_missing") == 0;
     if (world->is_verbose)
         printf("    [%d] %s %s\n", (int)level, name, fields);
 }
@@ -217,6 +218,8 @@ static bool sim_act(struct sim_world *world)
     uint64_t dice = ks_prng_below(&world->prng, 100);
     if (!sim_tame_streams(world))
         return false;
+    if (ks_prng_chance(&world->prng, 1, 500))
+        sim_tidy_away(world);
     if (dice < 23)
         return sim_put_some(world);
     if (dice < 27)

@@ -115,6 +115,7 @@ struct sim_totals {
     uint64_t puts_held, puts_to_closed, keys_moved, shards_removed;
     uint64_t settings_changed, settings_found, settings_refused;
     uint64_t streams_created, streams_deleted, reads, reads_would_block, reads_held, time_lookups;
+    uint64_t pool_files_missed;
     uint64_t bit_flips, bits_healed, damage_reported, full_disks, faults_injected;
     struct ks_recovery_stats recovery;
     struct ks_engine_stats engine;
@@ -256,6 +257,8 @@ void sim_flip_bits(struct sim_world *world, bool is_newest_named);
 void sim_heal_bits(struct sim_world *world);
 /* Somebody puts a file among the segments that is none of ours. */
 void sim_leave_stranger(struct sim_world *world);
+/* Somebody removes files that are empty, while the broker runs. */
+void sim_tidy_away(struct sim_world *world);
 
 /* sim_check.c: the whole content against the model, after recovery. */
 bool sim_check_all(struct sim_world *world);

@@ -20,6 +20,7 @@ static void count_event(
     world->damage_events +=
         strcmp(name, "read.damaged") == 0 || strcmp(name, "segment.damaged") == 0;
     world->scrub_events += strcmp(name, "scrub.damaged") == 0;
+    world->lost_pool_files += strcmp(name, "files.pool_file_missing") == 0;
     world->dropped_events += strcmp(name, "index.dropped") == 0;
 }
 

@@ -19,10 +19,11 @@ struct world {
     struct ks_mailbox box;
     struct ks_engine_limits limits;
     struct ks_engine *engine;
-    bool has_no_index;       /* set before world_open */
-    unsigned damage_events;  /* read.damaged and segment.damaged */
-    unsigned dropped_events; /* index.dropped */
-    unsigned scrub_events;   /* scrub.damaged */
+    bool has_no_index;        /* set before world_open */
+    unsigned damage_events;   /* read.damaged and segment.damaged */
+    unsigned dropped_events;  /* index.dropped */
+    unsigned lost_pool_files; /* files.pool_file_missing */
+    unsigned scrub_events;    /* scrub.damaged */
     enum ks_status admin_status;
     struct ks_stream *created;
 };

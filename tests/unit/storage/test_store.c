@@ -1,6 +1,9 @@
 /* Segments, files, index and reads together, on the simulated disk. */
+#include "proto/catalog.pb-c.h"
 #include "tests/unit/ks_check.h"
 #include "tests/unit/storage/store_world.h"
+
+#include <stdio.h>
 
 static struct world world;
 
@@ -486,6 +489,161 @@ START_TEST(unknown_files_go_to_quarantine)
 }
 END_TEST
 
+/* ---- files that are not there ---- */
+
+struct names {
+    char names[64][64];
+    uint32_t count;
+};
+
+static void note_name(void *arg, const char *name)
+{
+    struct names *names = arg;
+    ck_assert_uint_lt(names->count, KS_COUNT_OF(names->names));
+    snprintf(names->names[names->count++], sizeof names->names[0], "segments/00/%s", name);
+}
+
+static uint32_t unlink_all_files(void)
+{
+    struct names names = {.count = 0};
+    struct ks_io *io = ks_io_sim_io(world.disk);
+    ck_assert_int_eq(ks_io_list(io, "segments/00", note_name, &names, NULL), KS_OK);
+    for (uint32_t i = 0; i < names.count; i++)
+        ck_assert_int_eq(ks_io_unlink(io, names.names[i], NULL), KS_OK);
+    ck_assert_int_eq(ks_io_sync_dir(io, "segments/00", NULL), KS_OK);
+    return names.count;
+}
+
+/* Somebody tidied up while nothing was in them. */
+START_TEST(pool_files_that_are_gone_are_replaced)
+{
+    for (int clean = 0; clean < 2; clean++) {
+        setup();
+        struct ks_log *log = world_log(&world, "orders", 0);
+        ck_assert_uint_eq(unlink_all_files(), world.limits.pool_files);
+        append_many(log, 24, 3, 300);
+        world_flush(&world);
+        world_flush(&world);
+        ck_assert_uint_eq(log->flushed_sequence, 72);
+        for (uint32_t i = 0; i < log->segments.count; i++)
+            ck_assert_uint_gt(log->segments.items[i]->batch_count, 0);
+        ck_assert_uint_eq(world_read_all(&world, log, 1, NULL), 72);
+        ck_assert_uint_eq(world.damage_events, 0);
+        ck_assert_uint_eq(world.lost_pool_files, world.limits.pool_files);
+        world_restart(&world, clean);
+        log = world_log(&world, "orders", 0);
+        ck_assert_uint_eq(world_read_all(&world, log, 1, NULL), 72);
+        append_many(log, 8, 3, 300);
+        world_flush(&world);
+        ck_assert_uint_eq(log->flushed_sequence, 96);
+        world_fini(&world);
+    }
+}
+END_TEST
+
+/* The segment was made, and the disk was full for what should go into it; then its file went. */
+START_TEST(an_empty_segment_whose_file_is_gone_never_was)
+{
+    setup();
+    struct ks_log *log = world_log(&world, "orders", 0);
+    append_many(log, 4, 3, 300);
+    ks_io_sim_set_capacity(world.disk, 1);
+    world_flush(&world);
+    ck_assert_uint_eq(log->segments.count, 1);
+    ck_assert_uint_eq(log->segments.items[0]->batch_count, 0);
+    ks_io_sim_set_capacity(world.disk, 0);
+    unlink_all_files();
+    world_flush(&world);
+    world_flush(&world);
+    ck_assert_uint_eq(log->segments.count, 1);
+    ck_assert_uint_eq(log->flushed_sequence, 12);
+    world_restart(&world, false);
+    ck_assert_uint_eq(world_read_all(&world, world_log(&world, "orders", 0), 1, NULL), 12);
+    world_fini(&world);
+}
+END_TEST
+
+static void put_file_row(uint64_t file_id, const Kstream__Catalog__FileRow *row)
+{
+    KS_CLEANUP(ks_kv_abortp) struct ks_kv_txn *txn = NULL;
+    struct ks_catalog_key key;
+    ck_assert_int_eq(ks_kv_begin(world.catalog, true, &txn, NULL), KS_OK);
+    ck_assert_int_eq(
+        ks_catalog_put(txn, KS_TABLE_FILES, ks_catalog_key_u64(&key, file_id), &row->base, NULL),
+        KS_OK);
+    ck_assert_int_eq(ks_kv_commit(KS_TAKE(txn), NULL), KS_OK);
+}
+
+static bool has_file_row(uint64_t file_id)
+{
+    KS_CLEANUP(ks_kv_abortp) struct ks_kv_txn *txn = NULL;
+    struct ks_catalog_key key;
+    struct ks_view value;
+    ck_assert_int_eq(ks_kv_begin(world.catalog, false, &txn, NULL), KS_OK);
+    return ks_kv_get(txn, KS_TABLE_FILES, ks_catalog_key_u64(&key, file_id), &value, NULL) == KS_OK;
+}
+
+/* An earlier version sealed files that had gone from the pool: such a directory opens, and heals.
+ */
+START_TEST(sealed_rows_of_nothing_are_taken_out_at_the_start)
+{
+    for (int with_file = 0; with_file < 2; with_file++) {
+        setup();
+        struct ks_log *log = world_log(&world, "orders", 0);
+        uint64_t last = fill_segments(log, 2);
+        const struct ks_segment *second = log->segments.items[1];
+        Kstream__Catalog__FileRow row = KSTREAM__CATALOG__FILE_ROW__INIT;
+        row.generation = 1;
+        row.status = KS_FILE_SEALED;
+        row.log_id = log->log_id;
+        row.first_sequence = second->first_sequence;
+        row.last_sequence = second->first_sequence - 1;
+        row.readable_bytes = KS_SEGMENT_HEADER_BYTES;
+        row.file_bytes = KS_SEGMENT_HEADER_BYTES;
+        uint64_t file_id = 0x8001;
+        uint64_t generation = 0;
+        if (with_file)
+            ck_assert_int_eq(ks_files_take(world.engine->files, &file_id, &generation), KS_OK);
+        put_file_row(file_id, &row);
+        world_restart(&world, false);
+        log = world_log(&world, "orders", 0);
+        ck_assert_uint_eq(world_read_all(&world, log, 1, NULL), last);
+        ck_assert(!has_file_row(file_id));
+        for (uint32_t i = 0; i < log->segments.count; i++)
+            ck_assert_uint_gt(log->segments.items[i]->batch_count, 0);
+        world_restart(&world, true);
+        ck_assert_uint_eq(world_read_all(&world, world_log(&world, "orders", 0), 1, NULL), last);
+        ck_assert_uint_eq(world.engine->recovery.files_quarantined, 0);
+        world_fini(&world);
+    }
+}
+END_TEST
+
+/* Whichever of five segments are empty. */
+START_TEST(a_search_by_time_passes_by_what_is_empty)
+{
+    struct ks_segment segments[5];
+    struct ks_segment *items[5];
+    for (unsigned empty = 0; empty < 32; empty++) {
+        for (unsigned i = 0; i < 5; i++) {
+            bool is_empty = empty >> i & 1;
+            segments[i] = (struct ks_segment){.batch_count = is_empty ? 0 : 1,
+                .last_arrival_unix_ms = is_empty ? 0 : 10 * (i + 1)};
+            items[i] = &segments[i];
+        }
+        const struct ks_segment_list list = {.items = items, .count = 5};
+        for (unsigned ms = 0; ms < 60; ms++) {
+            const struct ks_segment *expected = NULL;
+            for (unsigned i = 0; i < 5 && !expected; i++) {
+                if (segments[i].batch_count > 0 && segments[i].last_arrival_unix_ms >= ms)
+                    expected = &segments[i];
+            }
+            ck_assert_ptr_eq(ks_segment_list_find_arrival(&list, ms), expected);
+        }
+    }
+}
+END_TEST
+
 KS_SUITE("storage/store")
 {
     KS_TEST(flushed_records_read_back_across_segments);
@@ -506,4 +664,8 @@ KS_SUITE("storage/store")
     KS_TEST(a_failed_sync_of_a_segment_is_poison);
     KS_TEST(a_flush_cut_short_anywhere_loses_nothing);
     KS_TEST(unknown_files_go_to_quarantine);
+    KS_TEST(pool_files_that_are_gone_are_replaced);
+    KS_TEST(an_empty_segment_whose_file_is_gone_never_was);
+    KS_TEST(sealed_rows_of_nothing_are_taken_out_at_the_start);
+    KS_TEST(a_search_by_time_passes_by_what_is_empty);
 }
