@@ -18,7 +18,7 @@ struct journal_making {
     struct ks_journal_file *made;
     struct ks_journal_file *zero;   /* ready and not zeroed: the journal's; begins at MAKING_ZERO */
     struct ks_journal_file *remove; /* too short to be used again */
-    enum making_stage stage;
+    enum making_stage stage;        /* the one to do; after a failure, the one that failed */
     uint64_t zero_from;
     uint64_t zero_to;
     uint8_t *zeros;
@@ -71,6 +71,12 @@ static enum ks_status making_head(
     return st ? st : ks_io_sync_dir(journal->io, KS_JOURNAL_DIR, err);
 }
 
+/* Nothing has been written or synced: as if it had not been tried. */
+static bool making_has_begun(const struct journal_making *making)
+{
+    return making->stage != MAKING_ALLOCATE;
+}
+
 /* One short piece of the work. A full disk shows at allocation, before anything was promised. */
 static enum ks_status making_continue(
     struct ks_journal *journal, struct journal_making *making, struct ks_error *err)
@@ -80,7 +86,8 @@ static enum ks_status making_continue(
     switch (making->stage) {
     case MAKING_ALLOCATE:
         st = making_allocate(journal, making, err);
-        making->stage = making->zero_to > 0 ? MAKING_ZERO : MAKING_HEAD;
+        if (!st)
+            making->stage = making->zero_to > 0 ? MAKING_ZERO : MAKING_HEAD;
         return st;
     case MAKING_ZERO: {
         uint64_t piece = ks_min_u64(ZERO_PIECE_BYTES, file->bytes / 8);
@@ -131,7 +138,7 @@ static struct journal_making *making_create(void)
     return making;
 }
 
-/* What a full disk left behind goes away again; the next start would remove it as well. */
+/* What a failure left behind goes away again; the next start would remove it as well. */
 static void making_undo(struct ks_journal *journal, struct journal_making *making)
 {
     char path[KS_JOURNAL_PATH_BYTES];
@@ -184,7 +191,8 @@ static bool file_is_told(struct ks_journal *journal, const struct ks_journal_fil
 /* mu held. A file too short to be used again, as soon as recovery will not miss it. */
 static struct ks_journal_file *journal_find_removable(struct ks_journal *journal)
 {
-    if (!journal->current || ks_list_is_empty(&journal->remake))
+    if (!journal->current || ks_list_is_empty(&journal->remake) ||
+        ks_clock_mono_ns(journal->engine->options.clock) < journal->remove_again_mono_ns)
         return NULL;
     struct ks_journal_file *file = file_of(journal->remake.next);
     return file_is_told(journal, file) ? file : NULL;
@@ -272,21 +280,26 @@ static bool journal_begin(void *self)
     return false;
 }
 
-static void journal_run(void *self)
+static enum ks_status making_remove(
+    struct ks_journal *journal, struct journal_making *making, struct ks_error *err)
 {
-    struct ks_journal *journal = self;
-    struct journal_making *making = journal->making;
-    if (!making->remove) {
-        making->status = making_continue(journal, making, &making->error);
-        return;
-    }
     char path[KS_JOURNAL_PATH_BYTES];
     ks_journal_path(making->remove->number, path);
     ks_file_close(making->remove->file);
     making->remove->file = NULL;
-    making->status = ks_io_unlink(journal->io, path, &making->error);
-    if (!making->status)
-        making->status = ks_io_sync_dir(journal->io, KS_JOURNAL_DIR, &making->error);
+    enum ks_status st = ks_io_unlink(journal->io, path, err);
+    if (st && st != KS_NOT_FOUND) /* a failed one may have been done nevertheless */
+        return st;
+    making->stage = MAKING_SYNC;
+    return ks_io_sync_dir(journal->io, KS_JOURNAL_DIR, err);
+}
+
+static void journal_run(void *self)
+{
+    struct ks_journal *journal = self;
+    struct journal_making *making = journal->making;
+    making->status = making->remove ? making_remove(journal, making, &making->error)
+                                    : making_continue(journal, making, &making->error);
 }
 
 /* What was under way is over, well or not: the files are the journal's again. */
@@ -300,9 +313,34 @@ static void journal_take_back(struct ks_journal *journal, struct journal_making 
         ks_list_push(&journal->ready, &making->made->link);
         journal->ready_count++;
         making->made = NULL;
+    } else if (making->remove && making->status) {
+        ks_list_push(&journal->remake, &making->remove->link);
+        journal->remake_count++;
+        making->remove = NULL;
     } else {
         journal->file_count--;
     }
+}
+
+/* No descriptor left, no room, no right: nothing of the log is touched, so it is tried again later.
+ */
+static void journal_put_off(struct ks_journal *journal, struct journal_making *making)
+{
+    uint64_t again = ks_clock_mono_ns(journal->engine->options.clock) + FULL_RETRY_NS;
+    const struct ks_events *events = journal->engine->options.events;
+    if (!making->made) {
+        journal->remove_again_mono_ns = again;
+        ks_emit(
+            events, KS_LEVEL_WARNING, "journal.unlink_failed", "why=\"%s\"", making->error.text);
+        return;
+    }
+    making_undo(journal, making);
+    journal->make_again_mono_ns = again;
+    if (making->status == KS_STORAGE_FULL || making->status == KS_NO_MEMORY)
+        ks_emit(events, KS_LEVEL_WARNING, "journal.no_room", "file_bytes=%llu",
+            (unsigned long long)journal->file_bytes);
+    else
+        ks_emit(events, KS_LEVEL_WARNING, "journal.make_failed", "why=\"%s\"", making->error.text);
 }
 
 static void journal_end(void *self)
@@ -313,15 +351,11 @@ static void journal_end(void *self)
         return;
     journal->making = NULL;
     journal_take_back(journal, making);
-    if (making->made && (making->status == KS_STORAGE_FULL || making->status == KS_NO_MEMORY)) {
-        making_undo(journal, making);
-        journal->make_again_mono_ns =
-            ks_clock_mono_ns(journal->engine->options.clock) + FULL_RETRY_NS;
-        ks_emit(journal->engine->options.events, KS_LEVEL_WARNING, "journal.no_room",
-            "file_bytes=%llu", (unsigned long long)journal->file_bytes);
-    } else if (making->status) {
+    bool is_full = making->status == KS_STORAGE_FULL || making->status == KS_NO_MEMORY;
+    if (making->status && (!making_has_begun(making) || (making->made && is_full)))
+        journal_put_off(journal, making);
+    else if (making->status)
         ks_engine_poison(journal->engine, &making->error);
-    }
     making_free(making);
 }
 

@@ -93,7 +93,8 @@ struct ks_journal {
     struct ks_wake wake;
     struct ks_step step;           /* "journal" */
     struct journal_making *making; /* [step] */
-    uint64_t make_again_mono_ns;   /* [step] after the disk was full */
+    uint64_t make_again_mono_ns;   /* [step] after a file could not be made: not before */
+    uint64_t remove_again_mono_ns; /* [step] after one could not be unlinked */
     uint64_t trimmed_lsn;          /* [step] tombstones below it were offered for removal */
 };
 

@@ -1,4 +1,5 @@
 /* The journal's files and room: what a new directory has from the first moment on. */
+#include "storage/io_fault.h"
 #include "storage/journal_priv.h"
 #include "tests/unit/ks_check.h"
 #include "tests/unit/storage/engine_rig.h"
@@ -113,6 +114,98 @@ START_TEST(a_full_disk_at_the_first_start_leaves_what_fits)
 }
 END_TEST
 
+/* ---- refusals that touch nothing ---- */
+
+static struct ks_io_fault *fault;
+
+static void rig_init_faulty(uint64_t seed)
+{
+    rig_init(&rig, seed);
+    ck_assert_int_eq(ks_io_fault_create(ks_io_sim_io(rig.disk), &fault, NULL), KS_OK);
+    rig.options.io = ks_io_fault_io(fault);
+}
+
+static void rig_fini_faulty(void)
+{
+    rig_stop(&rig);
+    ks_io_fault_destroy(fault);
+    rig_fini(&rig);
+}
+
+static const enum ks_io_call before_writing[] = {KS_IO_OPEN, KS_IO_ALLOCATE};
+
+/* As with no descriptor left (EMFILE), once and twice in a row. */
+START_TEST(a_file_that_cannot_be_opened_is_made_later)
+{
+    rig_init_faulty(6);
+    rig_must_open(&rig);
+    ck_assert_uint_lt(journal()->file_count, journal()->files_target);
+    for (unsigned times = 1; times <= 2; times++) {
+        struct ks_io_fault_plan plan = {
+            .call = before_writing[_i], .fault = KS_FAULT_EIO, .nth = 1, .is_sticky = true};
+        ks_io_fault_plan(fault, &plan);
+        uint64_t count = journal()->file_count;
+        while (rig_step(&rig, "journal"))
+            continue;
+        ck_assert_uint_eq(ks_io_fault_given(fault), 1);
+        ck_assert_uint_eq(rig.poisons, 0);
+        ck_assert_uint_eq(rig_saw(&rig, "journal.make_failed"), times);
+        ck_assert_uint_eq(journal()->file_count, count);
+        ks_fake_clock_advance_ms(&rig.clock, 20000);
+    }
+    ks_io_fault_plan(fault, &(struct ks_io_fault_plan){.nth = 0});
+    rig_run(&rig);
+    ck_assert_uint_eq(journal()->file_count, journal()->files_target);
+    rig_fini_faulty();
+}
+END_TEST
+
+/* A file's worth of batches, then the journal step before the flusher: an older file is still
+ * needed, and the newest says so. */
+static void use_a_file(void)
+{
+    for (unsigned i = 0; i < 20; i++)
+        rig_put(&rig, "orders", 3, 1000);
+    ks_fake_clock_advance_ms(&rig.clock, 20000);
+    while (rig_step(&rig, "journal"))
+        continue;
+    rig_run(&rig);
+}
+
+/* The first file is short and goes when it has been used. */
+START_TEST(a_file_that_cannot_be_unlinked_is_removed_later)
+{
+    rig_init_faulty(7);
+    rig.options.limits.journal_first_file_bytes = 16 << 10;
+    rig_must_open(&rig);
+    rig_create_stream(&rig, "orders");
+    rig_run(&rig);
+    struct ks_io_fault_plan plan = {
+        .call = KS_IO_UNLINK, .fault = _i ? KS_FAULT_DONE_EIO : KS_FAULT_EIO, .nth = 1};
+    ks_io_fault_plan(fault, &plan);
+    for (unsigned i = 0; i < 10; i++)
+        use_a_file();
+    ck_assert_uint_eq(rig.poisons, 0);
+    ck_assert_uint_eq(rig_saw(&rig, "journal.unlink_failed"), 1);
+    ck_assert_uint_eq(journal()->remake_count, 0);
+    ck_assert_uint_eq(journal()->file_count, journal()->files_target);
+    rig_fini_faulty();
+}
+END_TEST
+
+START_TEST(a_failed_write_of_a_new_file_is_poison)
+{
+    rig_init_faulty(8);
+    rig_must_open(&rig);
+    struct ks_io_fault_plan plan = {.call = KS_IO_WRITE, .fault = KS_FAULT_EIO, .nth = 1};
+    ks_io_fault_plan(fault, &plan);
+    while (rig_step(&rig, "journal"))
+        continue;
+    ck_assert_uint_eq(rig.poisons, 1);
+    rig_fini_faulty();
+}
+END_TEST
+
 KS_SUITE("storage/journal")
 {
     KS_TEST(a_batch_of_any_size_finds_room_before_any_step_has_run);
@@ -120,4 +213,7 @@ KS_SUITE("storage/journal")
     KS_TEST(all_files_are_there_before_the_first_is_zeroed);
     KS_TEST(a_file_being_zeroed_is_not_written_to);
     KS_TEST(a_full_disk_at_the_first_start_leaves_what_fits);
+    KS_TEST_LOOP(a_file_that_cannot_be_opened_is_made_later, 2);
+    KS_TEST_LOOP(a_file_that_cannot_be_unlinked_is_removed_later, 2);
+    KS_TEST(a_failed_write_of_a_new_file_is_poison);
 }
