@@ -17,6 +17,7 @@ void ks_engine_limits_default(struct ks_engine_limits *limits)
 {
     *limits = (struct ks_engine_limits){.segment_bytes = 64 * MIB,
         .segment_step_bytes = 64 * KIB,
+        .segment_batches_max = KS_FOOTER_BATCHES_MAX,
         .journal_bytes = 256 * MIB,
         .journal_file_bytes = 32 * MIB,
         .journal_first_file_bytes = 4 * MIB,
@@ -48,6 +49,7 @@ void ks_engine_limits_small(struct ks_engine_limits *limits)
 {
     *limits = (struct ks_engine_limits){.segment_bytes = 64 * KIB,
         .segment_step_bytes = 8 * KIB,
+        .segment_batches_max = 200,
         .journal_bytes = 512 * KIB,
         .journal_file_bytes = 128 * KIB,
         .journal_first_file_bytes = 64 * KIB,
@@ -80,6 +82,7 @@ static enum ks_status limits_check(const struct ks_engine_limits *limits, struct
 {
     if (limits->block_bytes_max < 16 * KIB || limits->journal_file_bytes < 64 * KIB ||
         limits->segment_bytes < 32 * KIB || limits->segment_bytes > UINT32_MAX / 2 ||
+        limits->segment_batches_max == 0 || limits->segment_batches_max > KS_FOOTER_BATCHES_MAX ||
         limits->group_bytes == 0 || limits->tail_chunk_bytes < 4 * KIB ||
         limits->flush_logs_max == 0 || limits->tail_bytes_max < 1 * MIB)
         return ks_fail(err, KS_INVALID, 0, "storage limits are too small or too large");

@@ -42,6 +42,7 @@ struct ks_scale_limits {
 struct ks_engine_limits {
     uint64_t segment_bytes;            /* 64 MiB */
     uint64_t segment_step_bytes;       /* least allocation of a segment: 64 KiB, doubling */
+    uint32_t segment_batches_max;      /* what its footer can list at most: 2^20 */
     uint64_t journal_bytes;            /* 256 MiB in all, at least two files */
     uint64_t journal_file_bytes;       /* 32 MiB */
     uint64_t journal_first_file_bytes; /* 4 MiB: zeroed before READY */

@@ -54,11 +54,33 @@ static uint64_t footer_bound(const struct ks_segment *segment, uint32_t batch_co
     return ks_footer_bytes_bound(batch_count, ks_min_u64(marks, batch_count));
 }
 
-static void collect(struct ks_flush_job *job, uint64_t up_to, uint64_t bytes_max)
+/* Keeps the first batches_max batches of what was collected. */
+static void extents_cut(struct ks_flush_job *job, uint32_t batches_max)
+{
+    uint32_t left = batches_max;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < job->extent_count; i++) {
+        struct ks_tail_extent *extent = &job->extents[i];
+        if (left == 0) {
+            ks_tail_chunk_unref(extent->chunk);
+            continue;
+        }
+        ks_tail_extent_cut(extent, KS_MIN(left, extent->batch_count));
+        left -= extent->batch_count;
+        kept++;
+    }
+    job->extent_count = kept;
+}
+
+static void collect(
+    struct ks_flush_job *job, const struct ks_segment *segment, uint64_t up_to, uint64_t bytes_max)
 {
     struct ks_log *log = job->log;
     job->extent_count = ks_tail_collect(
         &log->tail, log->flushed_sequence, up_to, bytes_max, job->extents, KS_FLUSH_EXTENTS_MAX);
+    uint32_t batches_max = log->engine->options.limits.segment_batches_max;
+    uint32_t batches = segment ? segment->batch_count : 0;
+    extents_cut(job, batches_max > batches ? batches_max - batches : 0);
     job->bytes = 0;
     job->batch_count = 0;
     for (uint32_t i = 0; i < job->extent_count; i++) {
@@ -67,7 +89,8 @@ static void collect(struct ks_flush_job *job, uint64_t up_to, uint64_t bytes_max
     }
 }
 
-/* At most what leaves room for the footer; a fresh segment takes one batch whatever its size. */
+/* At most what leaves room for the footer, and what a footer can list; a fresh segment takes one
+ * batch whatever its size. */
 static void collect_for(struct ks_flush_job *job, const struct ks_segment *segment, uint64_t up_to)
 {
     const struct ks_engine_limits *limits = &job->log->engine->options.limits;
@@ -76,16 +99,16 @@ static void collect_for(struct ks_flush_job *job, const struct ks_segment *segme
     uint64_t footer = segment ? footer_bound(segment, batches) : ks_footer_bytes_bound(0, 0);
     uint64_t room =
         limits->segment_bytes > used + footer ? limits->segment_bytes - used - footer : 0;
-    collect(job, up_to, room);
+    collect(job, segment, up_to, room);
     uint64_t more_footer =
         ks_footer_bytes_bound(job->batch_count, job->batch_count) - ks_footer_bytes_bound(0, 0);
     if (job->extent_count > 0 && job->bytes + more_footer > room) {
         extents_release(job);
-        collect(job, up_to, room > more_footer ? room - more_footer : 0);
+        collect(job, segment, up_to, room > more_footer ? room - more_footer : 0);
     }
     if (job->extent_count > 0 || used > KS_SEGMENT_HEADER_BYTES)
         return;
-    collect(job, up_to, KS_BATCH_STORED_BYTES_MAX);
+    collect(job, segment, up_to, KS_BATCH_STORED_BYTES_MAX);
     for (uint32_t i = 1; i < job->extent_count; i++)
         ks_tail_chunk_unref(job->extents[i].chunk);
     job->extent_count = KS_MIN(job->extent_count, 1u);

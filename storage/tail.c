@@ -298,6 +298,18 @@ uint32_t ks_tail_collect(struct ks_tail *tail, uint64_t after_sequence, uint64_t
     return count;
 }
 
+void ks_tail_extent_cut(struct ks_tail_extent *extent, uint32_t batch_count)
+{
+    KS_ASSERT(batch_count > 0 && batch_count <= extent->batch_count);
+    if (batch_count == extent->batch_count)
+        return;
+    extent->bytes = 0;
+    for (uint32_t i = 0; i < batch_count; i++)
+        extent->bytes +=
+            chunk_batch_at(extent->chunk, extent->offset + extent->bytes, &extent->last_sequence);
+    extent->batch_count = batch_count;
+}
+
 /* The header at offset and where the next batch begins. Our own bytes, as above. */
 static uint32_t chunk_header_at(
     const struct ks_tail_chunk *chunk, uint32_t offset, struct ks_batch_header *out_header)

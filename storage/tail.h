@@ -98,6 +98,9 @@ struct ks_tail_extent {
 uint32_t ks_tail_collect(struct ks_tail *tail, uint64_t after_sequence, uint64_t last_sequence,
     uint64_t bytes_max, struct ks_tail_extent *extents, uint32_t count_max);
 
+/* Keeps the first batch_count batches of an extent, which has so many at least; not 0. */
+void ks_tail_extent_cut(struct ks_tail_extent *extent, uint32_t batch_count);
+
 /*
  * The first batch that begins at or below last_sequence and arrived at unix_ms or later; arrivals
  * never go back. with_damage: damaged batches right before it, whose arrival nobody knows, belong

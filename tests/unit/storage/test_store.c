@@ -489,6 +489,34 @@ START_TEST(unknown_files_go_to_quarantine)
 }
 END_TEST
 
+/* Tiny puts: the footer is full long before the file is. */
+START_TEST(a_segment_holds_as_many_batches_as_its_footer_can_list)
+{
+    for (uint32_t each = 1; each <= 25; each += 8) {
+        world_init(&world);
+        world.limits.segment_batches_max = 20;
+        world_open(&world);
+        ck_assert_int_eq(world_create(&world, "orders", 1), KS_OK);
+        struct ks_log *log = world_log(&world, "orders", 0);
+        for (uint32_t i = 0; i < 100; i += each) {
+            append_many(log, each, 1, 30);
+            for (uint32_t rounds = 0; log->flushed_sequence < log->next_sequence - 1; rounds++) {
+                ck_assert_uint_lt(rounds, 5);
+                world_flush(&world);
+            }
+        }
+        uint64_t last = log->next_sequence - 1;
+        ck_assert_uint_eq(log->segments.count, (last + 19) / 20);
+        for (uint32_t i = 0; i + 1 < log->segments.count; i++)
+            ck_assert_uint_eq(log->segments.items[i]->batch_count, 20);
+        world_restart(&world, each & 8);
+        ck_assert_uint_eq(world_read_all(&world, world_log(&world, "orders", 0), 1, NULL), last);
+        ck_assert_uint_eq(world.damage_events, 0);
+        world_fini(&world);
+    }
+}
+END_TEST
+
 /* ---- files that are not there ---- */
 
 struct names {
@@ -664,6 +692,7 @@ KS_SUITE("storage/store")
     KS_TEST(a_failed_sync_of_a_segment_is_poison);
     KS_TEST(a_flush_cut_short_anywhere_loses_nothing);
     KS_TEST(unknown_files_go_to_quarantine);
+    KS_TEST(a_segment_holds_as_many_batches_as_its_footer_can_list);
     KS_TEST(pool_files_that_are_gone_are_replaced);
     KS_TEST(an_empty_segment_whose_file_is_gone_never_was);
     KS_TEST(sealed_rows_of_nothing_are_taken_out_at_the_start);
