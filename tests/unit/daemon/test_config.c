@@ -296,6 +296,9 @@ START_TEST(values_out_of_range_or_shape_are_refused)
 {
     ck_assert_int_eq(LOAD(NULL, "--segment-bytes", "1KiB").status, KS_USAGE);
     ck_assert_int_eq(LOAD(NULL, "--segment-bytes", "64 MiB x").status, KS_USAGE);
+    /* Offsets in a segment have 31 bits: refused here, not by the engine. */
+    ck_assert_int_eq(LOAD(NULL, "--segment-bytes", "2GiB").status, KS_USAGE);
+    ck_assert_int_eq(LOAD(NULL, "--segment-bytes", "2147483647").status, KS_OK);
     ck_assert_int_eq(LOAD(NULL, "--stop-timeout", "30").status, KS_USAGE);
     ck_assert_int_eq(LOAD(NULL, "--loops", "-1").status, KS_USAGE);
     ck_assert_int_eq(LOAD(NULL, "--log-format", "xml").status, KS_USAGE);
