@@ -4,6 +4,7 @@
 #include "daemon/config_priv.h"
 #include "daemon/listener.h"
 #include "daemon/units.h"
+#include "storage/engine.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -405,6 +406,11 @@ static enum ks_status config_check(const struct ks_config *config, struct ks_err
     if (config->storage_journal_file_bytes > config->storage_journal_bytes / 2)
         return ks_fail(err, KS_USAGE, 0,
             "two files of 'storage.journal_file_bytes' must fit into 'storage.journal_bytes'");
+    if (config->storage_journal_bytes / config->storage_journal_file_bytes > KS_JOURNAL_FILES_MAX)
+        return ks_fail(err, KS_USAGE, 0,
+            "'storage.journal_bytes' would be more than %u files of 'storage.journal_file_bytes': "
+            "make them larger",
+            KS_JOURNAL_FILES_MAX);
     if (!is_address(config->listen_native) || !is_address(config->listen_http))
         return ks_fail(err, KS_USAGE, 0, "'listen.%s' must be HOST:PORT or 'none', not '%.100s'",
             is_address(config->listen_native) ? "http" : "native",

@@ -39,6 +39,12 @@ struct ks_scale_limits {
     uint32_t shards_max;    /* 10 000 of one stream at most */
 };
 
+/* So many journal files there shall be at most (journal_bytes / journal_file_bytes): each is an
+ * open file. Recovery looks at twice as many, for while their size changes old ones lie beside new
+ * ones.
+ */
+#define KS_JOURNAL_FILES_MAX 32768u
+
 struct ks_engine_limits {
     uint64_t segment_bytes;            /* 64 MiB */
     uint64_t segment_step_bytes;       /* least allocation of a segment: 64 KiB, doubling */

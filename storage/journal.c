@@ -450,6 +450,11 @@ static enum ks_status journal_size(struct ks_journal *journal, struct ks_error *
     if (bytes < 4 * KS_JOURNAL_BLOCK_ALIGN)
         return ks_fail(err, KS_INVALID, 0, "journal files of %llu bytes are too small",
             (unsigned long long)bytes);
+    if (all / bytes > KS_JOURNAL_FILES_MAX)
+        return ks_fail(err, KS_INVALID, 0,
+            "a journal of %llu bytes in files of %llu bytes is more than %u files: make the files "
+            "larger",
+            (unsigned long long)all, (unsigned long long)bytes, KS_JOURNAL_FILES_MAX);
     journal->file_bytes = bytes;
     journal->files_target = ks_max_u64(2, all / bytes);
     journal->block_bytes_max = limits->block_bytes_max;

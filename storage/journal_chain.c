@@ -38,11 +38,14 @@ static void chain_note_name(void *arg, const char *name)
     struct ks_chain *chain = arg;
     unsigned long long number;
     int end = 0;
-    if (sscanf(name, "%20llu.jnl%n", &number, &end) != 1 || end == 0 || name[end] != '\0' ||
-        chain->number_count == KS_CHAIN_FILES_MAX) {
+    if (sscanf(name, "%20llu.jnl%n", &number, &end) != 1 || end == 0 || name[end] != '\0') {
         chain->visitor->stranger(chain->visitor->arg, name);
         return;
     }
+    /* One that is not looked at may be the one that is needed. */
+    chain->is_too_many = chain->is_too_many || chain->number_count == KS_CHAIN_FILES_MAX;
+    if (chain->is_too_many)
+        return;
     uint64_t *numbers = ks_realloc(chain->numbers, (chain->number_count + 1) * sizeof *numbers);
     if (!numbers) {
         chain->is_out_of_memory = true;
@@ -104,6 +107,10 @@ static enum ks_status chain_open_files(struct ks_chain *chain, struct ks_error *
     enum ks_status st = ks_io_list(chain->options.io, KS_JOURNAL_DIR, chain_note_name, chain, err);
     if (st)
         return st;
+    if (chain->is_too_many)
+        return ks_fail(err, KS_LIMIT, 0,
+            "more than %u files in '" KS_JOURNAL_DIR "': a broker never makes so many",
+            KS_CHAIN_FILES_MAX);
     chain->files =
         chain->number_count ? ks_calloc(chain->number_count, sizeof *chain->files) : NULL;
     if (chain->is_out_of_memory || (chain->number_count > 0 && !chain->files))

@@ -12,7 +12,7 @@
 
 #include "storage/journal_scan.h"
 
-#define KS_CHAIN_FILES_MAX 65536u
+#define KS_CHAIN_FILES_MAX 65536u /* twice KS_JOURNAL_FILES_MAX (storage/engine.h) */
 
 struct ks_chain_file {
     struct ks_scan_file scan;
@@ -90,6 +90,7 @@ struct ks_chain {
     uint64_t *numbers;        /* of the directory listing */
     uint32_t number_count;
     bool is_out_of_memory;
+    bool is_too_many; /* more files than KS_CHAIN_FILES_MAX */
     struct ks_chain_run *runs;
     uint32_t run_count;
     uint64_t seen_lsn; /* the highest anywhere, accepted or not */
@@ -109,7 +110,7 @@ void ks_chain_fini(
 /*
  * Opens every file, chooses the runs, calls the visitor for each block in order. Errors: those of
  * the visitor; KS_CORRUPT a journal of another directory, or one that is gone altogether;
- * KS_UNSUPPORTED a newer version; KS_IO; KS_NO_MEMORY.
+ * KS_UNSUPPORTED a newer version; KS_LIMIT too many files; KS_IO; KS_NO_MEMORY.
  */
 enum ks_status ks_chain_walk(struct ks_chain *chain, struct ks_error *err) KS_MUST_USE;
 

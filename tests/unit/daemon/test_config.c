@@ -305,6 +305,10 @@ START_TEST(values_out_of_range_or_shape_are_refused)
     ck_assert_int_eq(LOAD(NULL, "--insecure=maybe").status, KS_USAGE);
     ck_assert_int_eq(LOAD(NULL, "--account-id", "1").status, KS_USAGE);
     ck_assert_int_eq(LOAD(NULL, "--journal-bytes", "32MiB").status, KS_USAGE);
+    /* The most bytes in files of the default size are as many files as there may be. */
+    ck_assert_int_eq(LOAD(NULL, "--journal-bytes", "1024GiB").status, KS_OK);
+    ck_assert_int_eq(
+        LOAD(NULL, "--journal-bytes", "1024GiB", "--journal-file-bytes", "31MiB").status, KS_USAGE);
     ck_assert_int_eq(LOAD(NULL, "--listen", "none").status, KS_USAGE);
     ck_assert_int_eq(LOAD(NULL, "--listen", "localhost").status, KS_USAGE);
     ck_assert_int_eq(LOAD(NULL, "--http", "127.0.0.1:99999").status, KS_USAGE);

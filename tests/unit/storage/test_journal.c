@@ -1,5 +1,6 @@
 /* The journal's files and room: what a new directory has from the first moment on. */
 #include "storage/io_fault.h"
+#include "storage/journal_chain.h"
 #include "storage/journal_priv.h"
 #include "tests/unit/ks_check.h"
 #include "tests/unit/storage/engine_rig.h"
@@ -114,6 +115,51 @@ START_TEST(a_full_disk_at_the_first_start_leaves_what_fits)
 }
 END_TEST
 
+START_TEST(more_files_than_recovery_can_look_at_are_refused)
+{
+    rig_init(&rig, 9);
+    ks_io_sim_set_capacity(rig.disk, 1ull << 40);
+    rig.options.limits.journal_bytes = KS_JOURNAL_FILES_MAX * rig.options.limits.journal_file_bytes;
+    rig_must_open(&rig);
+    ck_assert_uint_eq(journal()->files_target, KS_JOURNAL_FILES_MAX);
+    rig_crash(&rig, KS_SIM_ALL);
+    rig.options.limits.journal_bytes += rig.options.limits.journal_file_bytes;
+    ck_assert_int_eq(rig_open(&rig), KS_INVALID);
+    ck_assert_ptr_nonnull(strstr(rig.error.text, "make the files larger"));
+    rig_fini(&rig);
+}
+END_TEST
+
+/* A directory as no broker leaves it behind: what is in the files that are too many is not left out
+ * silently. */
+static enum ks_status list_too_many(struct ks_io *io, const char *path,
+    void (*each)(void *arg, const char *name), void *arg, struct ks_error *err)
+{
+    (void)io;
+    (void)path;
+    (void)err;
+    for (unsigned number = 0; number <= KS_CHAIN_FILES_MAX; number++) {
+        char name[32];
+        snprintf(name, sizeof name, "%04u.jnl", number);
+        each(arg, name);
+    }
+    return KS_OK;
+}
+
+START_TEST(a_directory_with_too_many_files_is_refused)
+{
+    const struct ks_io_ops ops = {.list = list_too_many};
+    struct ks_io io = {.ops = &ops};
+    const struct ks_chain_options options = {.io = &io};
+    const struct ks_chain_visitor visitor = {.arg = NULL};
+    struct ks_error error = KS_ERROR_INIT;
+    struct ks_chain chain;
+    ks_chain_init(&chain, &options, &visitor);
+    ck_assert_int_eq(ks_chain_walk(&chain, &error), KS_LIMIT);
+    ks_chain_fini(&chain);
+}
+END_TEST
+
 /* ---- refusals that touch nothing ---- */
 
 static struct ks_io_fault *fault;
@@ -213,6 +259,8 @@ KS_SUITE("storage/journal")
     KS_TEST(all_files_are_there_before_the_first_is_zeroed);
     KS_TEST(a_file_being_zeroed_is_not_written_to);
     KS_TEST(a_full_disk_at_the_first_start_leaves_what_fits);
+    KS_TEST(more_files_than_recovery_can_look_at_are_refused);
+    KS_TEST(a_directory_with_too_many_files_is_refused);
     KS_TEST_LOOP(a_file_that_cannot_be_opened_is_made_later, 2);
     KS_TEST_LOOP(a_file_that_cannot_be_unlinked_is_removed_later, 2);
     KS_TEST(a_failed_write_of_a_new_file_is_poison);
