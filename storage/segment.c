@@ -7,6 +7,8 @@
 
 /* A hint further back than this is no better than the index. */
 #define HINT_RECORDS_MAX 4096u
+/* So many maps are looked at when there are too many. */
+#define EVICT_TRIES_MAX 64u
 
 /* ---- life ---- */
 
@@ -198,24 +200,38 @@ static bool segment_try_ref(struct ks_segment *segment)
     return false;
 }
 
-/* To the young end of the list. Returns, referenced, a segment whose map should go. */
-static struct ks_segment *map_cache_touch(struct ks_segment *segment)
+/* To the young end of the list. True: there are too many maps now. */
+static bool map_cache_touch(struct ks_segment *segment)
 {
     struct ks_map_cache *cache = ks_files_map_cache(segment->engine->files);
     KS_LOCK_SCOPE(&cache->mu);
     if (ks_list_is_linked(&segment->map_link)) {
         if (cache->maps.prev == &segment->map_link)
-            return NULL;
+            return false;
         ks_list_remove(&segment->map_link);
         cache->count--;
     }
     ks_list_push(&cache->maps, &segment->map_link);
-    if (++cache->count <= cache->count_max)
-        return NULL;
-    struct ks_segment *victim = KS_CONTAINER_OF(cache->maps.next, struct ks_segment, map_link);
-    return victim != segment && segment_try_ref(victim) ? victim : NULL;
+    return ++cache->count > cache->count_max;
 }
 
+/* Referenced: the segment whose map should go; NULL: there are not too many. One without a
+ * reference left is about to take its map away itself. */
+static struct ks_segment *map_cache_victim(struct ks_map_cache *cache)
+{
+    KS_LOCK_SCOPE(&cache->mu);
+    if (cache->count <= cache->count_max)
+        return NULL;
+    KS_LIST_FOR_EACH(node, &cache->maps)
+    {
+        struct ks_segment *victim = KS_CONTAINER_OF(node, struct ks_segment, map_link);
+        if (segment_try_ref(victim))
+            return victim;
+    }
+    return NULL;
+}
+
+/* A pinned one is being read: it is not the oldest, whatever the list says. */
 static void map_cache_evict(struct ks_segment *victim)
 {
     void *map = NULL;
@@ -223,7 +239,9 @@ static void map_cache_evict(struct ks_segment *victim)
     KS_AUTO_FREE struct ks_segment_hints *hints = NULL;
     {
         KS_LOCK_SCOPE(&victim->mu);
-        if (victim->map && victim->map_pins == 0) {
+        if (victim->map_pins > 0) {
+            map_cache_touch(victim);
+        } else if (victim->map) {
             map = victim->map;
             map_bytes = victim->map_bytes;
             victim->map = NULL;
@@ -236,11 +254,22 @@ static void map_cache_evict(struct ks_segment *victim)
     ks_segment_unref(victim);
 }
 
+/* Down to what there may be; not for ever, when nearly all are pinned. */
+static void map_cache_shrink(struct ks_map_cache *cache)
+{
+    for (unsigned tries = 0; tries < EVICT_TRIES_MAX; tries++) {
+        struct ks_segment *victim = map_cache_victim(cache);
+        if (!victim)
+            return;
+        map_cache_evict(victim);
+    }
+}
+
 /* Pins the map if it is long enough. */
 static enum ks_status pin_existing(
     struct ks_segment *segment, uint64_t bytes, const uint8_t **out_map, struct ks_error *err)
 {
-    struct ks_segment *victim = NULL;
+    bool is_over = false;
     {
         KS_LOCK_SCOPE(&segment->mu);
         if (segment->is_damaged)
@@ -251,10 +280,10 @@ static enum ks_status pin_existing(
             return segment->map_pins > 0 ? KS_IN_USE : KS_NOT_FOUND;
         segment->map_pins++;
         *out_map = segment->map;
-        victim = map_cache_touch(segment);
+        is_over = map_cache_touch(segment);
     }
-    if (victim)
-        map_cache_evict(victim);
+    if (is_over)
+        map_cache_shrink(ks_files_map_cache(segment->engine->files));
     return KS_OK;
 }
 

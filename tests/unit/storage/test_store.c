@@ -489,6 +489,29 @@ START_TEST(unknown_files_go_to_quarantine)
 }
 END_TEST
 
+START_TEST(a_pinned_map_keeps_no_other_one_alive)
+{
+    setup();
+    struct ks_log *log = world_log(&world, "orders", 0);
+    uint64_t last = fill_segments(log, 8);
+    world_restart(&world, true);
+    log = world_log(&world, "orders", 0);
+    struct ks_map_cache *cache = ks_files_map_cache(world.engine->files);
+    cache->count_max = 3;
+    struct ks_segment *oldest = log->segments.items[0];
+    const uint8_t *map = NULL;
+    ck_assert_int_eq(ks_segment_pin_map(oldest, oldest->readable_bytes, true, &map, NULL), KS_OK);
+    ck_assert_uint_eq(world_read_all(&world, log, log->segments.items[1]->first_sequence, NULL),
+        last - oldest->last_sequence);
+    ck_assert_uint_eq(cache->count, 3);
+    ck_assert_ptr_eq(oldest->map, map);
+    ks_segment_unpin_map(oldest);
+    ck_assert_uint_eq(world_read_all(&world, log, 1, NULL), last);
+    ck_assert_uint_eq(cache->count, 3);
+    world_fini(&world);
+}
+END_TEST
+
 /* Tiny puts: the footer is full long before the file is. */
 START_TEST(a_segment_holds_as_many_batches_as_its_footer_can_list)
 {
@@ -693,6 +716,7 @@ KS_SUITE("storage/store")
     KS_TEST(a_flush_cut_short_anywhere_loses_nothing);
     KS_TEST(unknown_files_go_to_quarantine);
     KS_TEST(a_segment_holds_as_many_batches_as_its_footer_can_list);
+    KS_TEST(a_pinned_map_keeps_no_other_one_alive);
     KS_TEST(pool_files_that_are_gone_are_replaced);
     KS_TEST(an_empty_segment_whose_file_is_gone_never_was);
     KS_TEST(sealed_rows_of_nothing_are_taken_out_at_the_start);
