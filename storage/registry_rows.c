@@ -197,9 +197,10 @@ void ks_log_revive(struct ks_log *log, enum ks_log_state state)
 {
     KS_LOCK_SCOPE(&log->mu);
     log->state = state;
-    /* The flusher may have let go of it meanwhile. */
-    if (log->tail.bytes > 0)
+    /* The flusher and the compactor may have let go of it meanwhile. */
+    if (log->tail.bytes > 0 || log->wants_seal)
         ks_flush_note(log->engine->flush, log);
+    ks_retention_note(log->engine->retention, log);
 }
 
 void ks_registry_bury_log(

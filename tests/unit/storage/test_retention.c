@@ -401,6 +401,48 @@ START_TEST(a_survey_tells_what_a_change_would_cost)
 }
 END_TEST
 
+static enum ks_status deleted_with;
+
+static void deleted(struct ks_mail *mail)
+{
+    deleted_with = KS_CONTAINER_OF(mail, struct ks_admin, mail)->status;
+}
+
+static void step_until_idle(const char *name)
+{
+    struct ks_step *steps[16];
+    size_t count = ks_engine_steps(world.engine, steps, 16);
+    for (size_t i = 0; i < count; i++) {
+        while (strcmp(steps[i]->name, name) == 0 && steps[i]->begin(steps[i]->self)) {
+            steps[i]->run(steps[i]->self);
+            steps[i]->end(steps[i]->self);
+        }
+    }
+}
+
+/* The compactor came by while the delete was under way. */
+START_TEST(a_stream_whose_delete_is_refused_expires_as_before)
+{
+    setup();
+    struct ks_log *log = world_log(&world, "orders", 0);
+    put_minutely(log, 40, 1000);
+    ck_assert_uint_gt(log->segments.count, 1);
+    advance(DAY_MS + HOUR_MS);
+    struct ks_admin admin = {.mail = {.deliver = deleted}, .home = &world.box};
+    ck_assert_int_eq(ks_stream_delete(world.engine, "orders", &admin, NULL), KS_OK);
+    step_until_idle("retention");
+    fail_next_commit();
+    step_until_idle("catalog");
+    ks_mailbox_deliver(&world.box);
+    ck_assert_int_eq(deleted_with, KS_STORAGE_FULL);
+    ck_assert_int_eq(world_status(&world, "orders"), KS_STREAM_ACTIVE);
+    ck_assert_uint_gt(log->segments.count, 1);
+    compact();
+    ck_assert_uint_eq(log->segments.count, 0);
+    world_fini(&world);
+}
+END_TEST
+
 KS_SUITE("storage/retention")
 {
     KS_TEST(a_record_in_memory_expires_to_the_millisecond);
@@ -418,4 +460,5 @@ KS_SUITE("storage/retention")
     KS_TEST(damage_next_to_the_horizon_is_told);
     KS_TEST(a_survey_tells_what_a_pass_then_does);
     KS_TEST(a_survey_tells_what_a_change_would_cost);
+    KS_TEST(a_stream_whose_delete_is_refused_expires_as_before);
 }
