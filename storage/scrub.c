@@ -188,16 +188,22 @@ static void note_damage(struct ks_scrub *scrub, uint64_t records)
     scrub->damaged_records += records;
 }
 
-/* The header as it is on disk now. */
-static bool header_is_right(const struct ks_segment *segment, struct ks_file *file)
+/* The header as it is on disk now. Errors: KS_CORRUPT it is not; KS_NO_MEMORY nobody knows. */
+static enum ks_status header_check(const struct ks_segment *segment, struct ks_file *file)
 {
     KS_AUTO_FREE uint8_t *bytes = ks_malloc(KS_SEGMENT_HEADER_BYTES);
+    if (!bytes)
+        return KS_NO_MEMORY;
     struct ks_segment_header header;
-    return bytes && ks_file_read_exactly(file, bytes, KS_SEGMENT_HEADER_BYTES, 0, NULL) == KS_OK &&
-           ks_segment_header_decode(ks_view_of(bytes, KS_SEGMENT_HEADER_BYTES), &header, NULL) ==
-               KS_OK &&
-           header.file_id == segment->file_id && header.generation == segment->generation &&
-           header.log_id == segment->log_id && header.first_sequence == segment->first_sequence;
+    enum ks_status st = ks_file_read_exactly(file, bytes, KS_SEGMENT_HEADER_BYTES, 0, NULL);
+    if (!st)
+        st = ks_segment_header_decode(ks_view_of(bytes, KS_SEGMENT_HEADER_BYTES), &header, NULL);
+    if (st)
+        return st == KS_NO_MEMORY ? st : KS_CORRUPT;
+    bool is_right = header.file_id == segment->file_id &&
+                    header.generation == segment->generation && header.log_id == segment->log_id &&
+                    header.first_sequence == segment->first_sequence;
+    return is_right ? KS_OK : KS_CORRUPT;
 }
 
 /* A footer that cannot be read is damage by itself; a walk then says what there is. */
@@ -227,7 +233,9 @@ static bool segment_open(struct ks_scrub *scrub, struct ks_segment *take_segment
     scrub->budget_bytes -= KS_SEGMENT_HEADER_BYTES;
     enum ks_status st = ks_io_open(
         scrub->engine->options.io, path, KS_OPEN_READ | KS_OPEN_DIRECT, &scrub->file, NULL);
-    if (st == KS_NOT_FOUND || (!st && !header_is_right(segment, scrub->file))) {
+    if (!st)
+        st = header_check(segment, scrub->file);
+    if (st == KS_NOT_FOUND || st == KS_CORRUPT) {
         note_damage(scrub, segment->last_sequence - segment->first_sequence + 1);
         segment_tell(scrub);
         segment_leave(scrub);
@@ -241,14 +249,17 @@ static bool segment_open(struct ks_scrub *scrub, struct ks_segment *take_segment
     return false;
 }
 
+/* Also true when there is no memory: it is not looked at then. */
 static bool batch_is_right(const struct ks_scrub *scrub, const struct ks_footer_batch *told)
 {
     KS_AUTO_FREE uint8_t *bytes = ks_malloc(told->bytes);
-    if (!bytes)
-        return true; /* not looked at */
+    enum ks_status st =
+        bytes ? ks_file_read_exactly(scrub->file, bytes, told->bytes, scrub->offset, NULL)
+              : KS_NO_MEMORY;
+    if (st)
+        return st == KS_NO_MEMORY;
     struct ks_batch_view batch;
-    return ks_file_read_exactly(scrub->file, bytes, told->bytes, scrub->offset, NULL) == KS_OK &&
-           ks_batch_decode(ks_view_of(bytes, told->bytes), &batch) == KS_OK &&
+    return ks_batch_decode(ks_view_of(bytes, told->bytes), &batch) == KS_OK &&
            batch.stored_bytes == told->bytes && batch.header.log_id == scrub->segment->log_id &&
            batch.header.first_sequence == scrub->sequence &&
            batch.header.record_count == told->record_count &&

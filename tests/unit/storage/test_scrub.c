@@ -1,4 +1,5 @@
 /* The scrubber, on the simulated disk. */
+#include "base/alloc.h"
 #include "tests/unit/ks_check.h"
 #include "tests/unit/storage/retention_rig.h"
 
@@ -89,9 +90,48 @@ START_TEST(the_scrubber_lets_go_of_a_retired_segment)
 }
 END_TEST
 
+/* Of the scrubber's own: the heap, and the kernel's for a read. */
+START_TEST(no_memory_is_not_damage)
+{
+    setup();
+    put_minutely(world_log(&world, "orders", 0), 40, 1000);
+    struct ks_step *step = ks_retention_step(world.engine->retention);
+    struct ks_compactor_status status;
+    scrub_a_pass();
+    ks_compactor_describe(world.engine, &status);
+    uint64_t sealed = status.scrub_segments;
+    bool is_met = true;
+    for (uint64_t nth = 1; is_met; nth++) {
+        uint64_t passes = status.scrub_passes;
+        is_met = false;
+        for (int i = 0; i < 2000 && status.scrub_passes == passes; i++) {
+            advance(1000);
+            if (!is_met)
+                ks_alloc_fail_nth(nth, false);
+            if (step->begin(step->self)) {
+                step->run(step->self);
+                step->end(step->self);
+            }
+            is_met = is_met || ks_alloc_count() >= nth;
+            ks_alloc_fail_nth(0, false);
+            world_pump(&world);
+            ks_compactor_describe(world.engine, &status);
+        }
+        ck_assert_uint_eq(status.scrub_passes, passes + 1);
+        ck_assert_uint_eq(world.scrub_events, 0);
+        ck_assert_uint_eq(status.scrub_damaged_segments, 0);
+    }
+    scrub_a_pass();
+    ks_compactor_describe(world.engine, &status);
+    ck_assert_uint_gt(status.scrub_segments, sealed);
+    world_fini(&world);
+}
+END_TEST
+
 KS_SUITE("storage/scrub")
 {
     KS_TEST(the_scrubber_reads_every_sealed_segment_and_finds_them_right);
     KS_TEST(the_scrubber_tells_of_every_flipped_bit);
     KS_TEST(the_scrubber_lets_go_of_a_retired_segment);
+    KS_TEST(no_memory_is_not_damage);
 }
