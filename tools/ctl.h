@@ -58,6 +58,9 @@ int ctl_report(const struct ctl *ctl, const struct kstream_error *err);
 
 /* Makes ctl->client, once. Errors: those of kstream_connect. */
 enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err) KS_MUST_USE;
+/* In limit_ms at most. After a failure it may be called again. */
+enum kstream_status ctl_connect_within(
+    struct ctl *ctl, uint32_t limit_ms, struct kstream_error *err) KS_MUST_USE;
 
 /* Fills err and returns status. */
 enum kstream_status ctl_fail(

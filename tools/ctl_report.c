@@ -19,7 +19,8 @@ static const char *hint_of(const struct ctl *ctl, enum kstream_status status)
     case KSTREAM_EXISTS:
         return "choose another name, or use the stream that is there";
     case KSTREAM_UNAVAILABLE:
-        return "is kstreamd running there? --endpoint or KSTREAM_ENDPOINT names another address";
+        return "is kstreamd running there? If it is starting: kstreamctl status --wait; another "
+               "address: --endpoint or KSTREAM_ENDPOINT";
     case KSTREAM_TIMEOUT:
         return "--timeout allows more time";
     case KSTREAM_PROTOCOL:

@@ -1,11 +1,12 @@
 /* status: who answers, how fast, and how much there is. */
 #include "base/clock.h"
-#include "tools/ctl.h"
+#include "tools/ctl_wait.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define PING_MS 5000u
+#define WAIT_MS 60000u
 
 struct stream_counts {
     uint64_t streams;
@@ -79,11 +80,56 @@ static enum kstream_status give_status(struct ctl *ctl, const struct kstream_ser
     return ctl->result ? KSTREAM_OK : ctl_fail(err, KSTREAM_NO_MEMORY, "out of memory");
 }
 
+/* ---- --wait ---- */
+
+struct awaited {
+    uint64_t until_ms;
+    struct kstream_error last; /* why there was no connection yet */
+};
+
+/* An answer is asked for: systemd may hold the socket long before the broker serves it. */
+static enum kstream_status is_ready(
+    struct ctl *ctl, void *arg, bool *out_is_done, struct kstream_error *err)
+{
+    struct awaited *awaited = arg;
+    uint64_t now_ms = ks_clock_mono_ns(&ks_clock_system) / 1000000;
+    uint64_t left_ms = awaited->until_ms > now_ms ? awaited->until_ms - now_ms : 1;
+    uint32_t limit_ms = (uint32_t)KS_MIN(left_ms, PING_MS);
+    enum kstream_status st = ctl_connect_within(ctl, limit_ms, err);
+    if (!st)
+        st = kstream_ping(ctl->client, limit_ms, NULL, err);
+    *out_is_done = st == KSTREAM_OK;
+    if (st != KSTREAM_UNAVAILABLE && st != KSTREAM_TIMEOUT)
+        return st;
+    awaited->last = *err;
+    return KSTREAM_OK;
+}
+
+static enum kstream_status connect_when_ready(
+    struct ctl *ctl, const struct ctl_wait *wait, struct kstream_error *err)
+{
+    uint32_t limit_ms = wait->limit_ms ? wait->limit_ms : WAIT_MS;
+    struct awaited awaited = {.until_ms = ks_clock_mono_ns(&ks_clock_system) / 1000000 + limit_ms,
+        .last = KSTREAM_ERROR_INIT};
+    char what[160];
+    snprintf(what, sizeof what, "a broker answers at %.120s", ctl->endpoint);
+    enum kstream_status st = ctl_wait_until(ctl, limit_ms, what, is_ready, &awaited, err);
+    /* What stood in the way says more than that it took too long. */
+    if (st == KSTREAM_TIMEOUT && awaited.last.text[0]) {
+        *err = awaited.last;
+        st = awaited.last.status;
+    }
+    return st;
+}
+
 enum kstream_status ctl_run_status(struct ctl *ctl, struct kstream_error *err)
 {
     struct kstream_server_info info = KSTREAM_SERVER_INFO_INIT;
     struct stream_counts counts = {0, 0};
-    enum kstream_status st = ctl_connect(ctl, err);
+    struct ctl_wait wait;
+    enum kstream_status st = ctl_wait_read(ctl, &wait, err);
+    if (!st)
+        st = ctl_text(ctl, CTL_WAIT) ? connect_when_ready(ctl, &wait, err) : ctl_connect(ctl, err);
     if (st)
         return st;
     uint64_t asked_ns = ks_clock_mono_ns(&ks_clock_system);

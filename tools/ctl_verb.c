@@ -94,7 +94,8 @@ static enum kstream_status learn_name(struct ctl *ctl, struct kstream_error *err
     return st;
 }
 
-enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err)
+enum kstream_status ctl_connect_within(
+    struct ctl *ctl, uint32_t limit_ms, struct kstream_error *err)
 {
     if (ctl->client)
         return KSTREAM_OK;
@@ -110,6 +111,11 @@ enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err)
         kstream_config_free(config);
         return KSTREAM_USAGE;
     }
-    st = kstream_connect(config, ctl->timeout_ms ? ctl->timeout_ms : CONNECT_MS, &ctl->client, err);
+    st = kstream_connect(config, limit_ms, &ctl->client, err);
     return st ? st : learn_name(ctl, err);
+}
+
+enum kstream_status ctl_connect(struct ctl *ctl, struct kstream_error *err)
+{
+    return ctl_connect_within(ctl, ctl->timeout_ms ? ctl->timeout_ms : CONNECT_MS, err);
 }
