@@ -13,6 +13,7 @@
 #define SYNC_NS_MIN 5000u
 #define SYNC_NS_SLOW 50000000u
 #define RESERVE_BYTES GIB /* or a twentieth of the file system, if that is less */
+#define FORECAST_MS_MIN 180000u
 #define FILES_FREE_MIN 1000u
 #define CLOCK_OFF_MS 1000
 #define DAY_S 86400u
@@ -238,7 +239,14 @@ static void check_forecast(struct doctor *doctor)
     time_left(broker->uptime_ms / 1000, seen, sizeof seen);
     struct size_text need = size_of(broker->growth_bytes);
     struct size_text rate = size_of(broker->growth_bytes_per_s);
-    if (broker->growth_bytes_per_s == 0 || broker->growth_bytes <= free_bytes) {
+    bool has_room = broker->growth_bytes_per_s == 0 || broker->growth_bytes <= free_bytes;
+    if (has_room && broker->uptime_ms < FORECAST_MS_MIN) {
+        say(doctor, "forecast", VERDICT_OK, NULL,
+            "there is room for what has come in so far; the broker needs a few minutes to know the "
+            "rate");
+        return;
+    }
+    if (has_room) {
         say(doctor, "forecast", VERDICT_OK, NULL,
             "at the rate of the last %s (%s a second) retention will hold %s more: there is room",
             seen, rate.text, need.text);
@@ -353,7 +361,7 @@ static void check_damage(struct doctor *doctor)
         say(doctor, "damage", VERDICT_PROBLEM,
             "replace the disk; stop kstreamd and run kstream-inspect verify DIR to see which "
             "records are lost",
-            "%llu stored records have been found damaged since the start",
+            "stored records found damaged since the start: %llu",
             (unsigned long long)broker->damaged_records);
     else
         say(doctor, "damage", VERDICT_OK, NULL, "none was found since the start");
