@@ -15,15 +15,9 @@ bool ctl_is_time_title(const char *title)
     return ends_with(title, "Timestamp") || ends_with(title, "_time");
 }
 
-static int take_piece(const char *piece, size_t bytes, void *text)
-{
-    return ks_buf_append(text, piece, bytes) ? 0 : -1;
-}
-
 static bool append_json(struct ks_buf *text, json_t *value)
 {
-    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | ctl_json_real_flags(value);
-    return json_dump_callback(value, take_piece, text, flags) == 0;
+    return ctl_json_append(text, value, JSON_COMPACT);
 }
 
 static bool append_string(struct ks_buf *text, const json_t *value)

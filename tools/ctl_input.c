@@ -153,11 +153,11 @@ static const char *text_of(json_t *value, json_t *keep)
 {
     if (json_is_string(value))
         return json_string_value(value);
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | ctl_json_real_flags(value));
-    json_t *kept = text ? json_string(text) : NULL;
-    json_free_t free_text = NULL;
-    json_get_alloc_funcs(NULL, &free_text);
-    free_text(text);
+    KS_CLEANUP(ks_buf_fini) struct ks_buf text;
+    ks_buf_init(&text, SIZE_MAX);
+    json_t *kept = ctl_json_append(&text, value, JSON_COMPACT)
+                       ? json_stringn((const char *)text.data, text.bytes)
+                       : NULL;
     return json_array_append_new(keep, kept) == 0 ? json_string_value(kept) : NULL;
 }
 

@@ -8,6 +8,8 @@
 #include "tools/ctl_text.h"
 
 #define CELL_BYTES_MAX (4 * (size_t)KS_FRAME_BYTES_MAX)
+/* A longer cell stands out of its column. */
+#define WIDTH_MAX 40
 
 void ctl_items_init(struct ctl_items *items, const struct ctl_output *output, FILE *to)
 {
@@ -25,24 +27,27 @@ static enum ks_status fail_memory(struct ks_error *err)
     return ks_fail(err, KS_NO_MEMORY, 0, "no memory to print the result");
 }
 
-/* ---- a table whose rows are not known yet: as wide as the first row ---- */
+/* ---- a table whose rows are not known yet: as wide as the widest so far ---- */
 
-/* Characters that a terminal shows as such; the rest is escaped. */
-static void print_readable(FILE *to, struct ks_view text)
+/* Characters that a terminal shows as such; the rest is escaped. Returns how many it shows. */
+static size_t print_readable(FILE *to, struct ks_view text)
 {
+    size_t shown = ks_view_utf8_characters(text);
     for (size_t i = 0; i < text.bytes; i++) {
         if (text.data[i] < 0x20 || text.data[i] == 0x7f)
-            fprintf(to, "\\x%02x", text.data[i]);
+            shown += (size_t)fprintf(to, "\\x%02x", text.data[i]) - 1;
         else
             fputc(text.data[i], to);
     }
+    return shown;
 }
 
 /* The last cell of a row is not filled up. */
 static void print_padded(struct ctl_items *items, size_t column, struct ks_view text)
 {
-    print_readable(items->to, text);
-    size_t characters = ks_view_utf8_characters(text);
+    size_t characters = print_readable(items->to, text);
+    /* What is printed is printed, but the rows that follow line up with this one. */
+    items->widths[column] = KS_MAX(items->widths[column], KS_MIN(characters, (size_t)WIDTH_MAX));
     if (column + 1 == ctl_rows_column_count(items->rows))
         fputc('\n', items->to);
     else
@@ -63,7 +68,7 @@ static bool print_table_row(struct ctl_items *items, size_t row, bool is_measuri
         struct ks_view view = ks_view_of(text.data, text.bytes);
         if (is_measuring)
             items->widths[i] = KS_MAX(strlen(ctl_rows_title(items->rows, i)),
-                KS_MIN(ks_view_utf8_characters(view), (size_t)40));
+                KS_MIN(ks_view_utf8_characters(view), (size_t)WIDTH_MAX));
         else
             print_padded(items, i, view);
     }
@@ -124,8 +129,7 @@ static enum ks_status print_item(struct ctl_items *items, json_t *value, struct 
         return KS_OK;
     case CTL_OUTPUT_JSON:
     case CTL_OUTPUT_NDJSON:
-        if (json_dumpf(
-                value, items->to, JSON_COMPACT | JSON_ENCODE_ANY | ctl_json_real_flags(value)) == 0)
+        if (ctl_json_print(items->to, value, JSON_COMPACT))
             fputc('\n', items->to);
         return KS_OK;
     case CTL_OUTPUT_TEXT:

@@ -4,7 +4,7 @@
 
 #include "tools/ctl_output.h"
 
-/* What all look like is decided by the first. */
+/* The columns are those of the first; a table becomes wider as its rows need it. */
 struct ctl_items {
     const struct ctl_output *output;
     FILE *to;

@@ -2,9 +2,10 @@
 #ifndef KS_TOOLS_CTL_JSON_H
 #define KS_TOOLS_CTL_JSON_H
 
-#include "base/defs.h"
+#include "base/bytes.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 /* NULL becomes JSON null, what is no UTF-8 "(no UTF-8)". */
 json_t *ctl_json_text(const char *text);
@@ -16,9 +17,11 @@ json_t *ctl_json_bytes(const void *data, size_t bytes);
 bool ctl_json_add(json_t *object, const char *name, json_t *value) KS_MUST_USE;
 
 /*
- * Flags for json_dump: as few digits as keep every real number of the value exact, at least 15.
+ * As json_dump does with these flags, for any value, but each real number has as few digits as keep
+ * it exact. False: out of memory, or to is full.
  */
-size_t ctl_json_real_flags(json_t *value);
+bool ctl_json_append(struct ks_buf *to, json_t *value, size_t flags) KS_MUST_USE;
+bool ctl_json_print(FILE *to, json_t *value, size_t flags) KS_MUST_USE;
 
 /* UTF-8 without control characters but tabs: what a terminal can show. */
 bool ctl_is_plain_text(const void *data, size_t bytes);

@@ -80,7 +80,7 @@ static enum ks_status print_grid(const struct ctl_output *output, json_t *value,
 
 static void print_json(json_t *value, size_t flags, FILE *to)
 {
-    if (json_dumpf(value, to, flags | JSON_ENCODE_ANY | ctl_json_real_flags(value)) == 0)
+    if (ctl_json_print(to, value, flags))
         fputc('\n', to);
 }
 

@@ -96,11 +96,30 @@ static bool is_about_the_record(enum kstream_status status)
     return status == KSTREAM_VALIDATION || status == KSTREAM_TOO_LARGE || status == KSTREAM_INVALID;
 }
 
+/* A full disk says the same of every line. */
+static bool is_said_already(
+    const struct put *put, uint64_t line, enum kstream_status status, const char *text)
+{
+    size_t count = json_array_size(put->failures);
+    json_t *last = count > 0 ? json_array_get(put->failures, count - 1) : NULL;
+    const char *said = json_string_value(json_object_get(last, "message"));
+    if (is_about_the_record(status) || !said || strcmp(said, text) != 0)
+        return false;
+    json_int_t first = json_integer_value(json_object_get(last, "line"));
+    json_int_t to = json_integer_value(json_object_get(last, "to_line"));
+    json_int_t lines = json_integer_value(json_object_get(last, "lines"));
+    return ctl_json_add(last, "line", json_integer(KS_MIN(first, (json_int_t)line))) &&
+           ctl_json_add(
+               last, "to_line", json_integer(KS_MAX(KS_MAX(first, to), (json_int_t)line))) &&
+           ctl_json_add(last, "lines", json_integer(KS_MAX(lines, 1) + 1));
+}
+
 static void note_failure(
     struct put *put, uint64_t line, enum kstream_status status, const char *text)
 {
     put->failed++;
-    if (json_array_size(put->failures) < FAILURES_LISTED_MAX) {
+    if (!is_said_already(put, line, status, text) &&
+        json_array_size(put->failures) < FAILURES_LISTED_MAX) {
         const char *code = kstream_status_exception(status);
         KS_IGNORE(json_array_append_new(
                       put->failures, json_pack("{s:I, s:s, s:s}", "line", (json_int_t)line, "code",
@@ -394,9 +413,10 @@ static enum kstream_status put_open_producer(struct put *put, struct kstream_err
     return kstream_producer_open(ctl->client, ctl->stream, &options, &put->producer, err);
 }
 
-static double round_to(double value, double unit)
+/* A quotient, which is the double next to the three decimals; a product would need 17 digits. */
+static double round_to_thousandths(double value)
 {
-    return (double)(long long)(value / unit + 0.5) * unit;
+    return (double)(long long)(value * 1000 + 0.5) / 1000;
 }
 
 /* What happened, as the result. False: out of memory. */
@@ -407,17 +427,17 @@ static bool put_summarize(struct put *put, const struct kstream_producer_stats *
     json_t *result = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:I}", "stream",
         put->ctl->stream_name, "records", (json_int_t)stats->records_durable, "bytes",
         (json_int_t)stats->bytes_durable, "failed", (json_int_t)put->failed, "maybe_stored",
-        (json_int_t)put->unknown, "seconds", round_to(seconds, 0.001), "records_per_second",
+        (json_int_t)put->unknown, "seconds", round_to_thousandths(seconds), "records_per_second",
         (json_int_t)((double)stats->records_durable * rate), "bytes_per_second",
         (json_int_t)((double)stats->bytes_durable * rate));
     if (!result)
         return false;
     put->ctl->result = result;
     json_t *more = json_pack("{s:f, s:f, s:f, s:f, s:I, s:I, s:I}", "ack_p50_ms",
-        round_to((double)stats->latency_p50_ns / 1e6, 0.001), "ack_p99_ms",
-        round_to((double)stats->latency_p99_ns / 1e6, 0.001), "ack_max_ms",
-        round_to((double)stats->latency_max_ns / 1e6, 0.001), "longest_wait_ms",
-        round_to((double)put->gap_max_ns / 1e6, 0.001), "retries", (json_int_t)stats->retries,
+        round_to_thousandths((double)stats->latency_p50_ns / 1e6), "ack_p99_ms",
+        round_to_thousandths((double)stats->latency_p99_ns / 1e6), "ack_max_ms",
+        round_to_thousandths((double)stats->latency_max_ns / 1e6), "longest_wait_ms",
+        round_to_thousandths((double)put->gap_max_ns / 1e6), "retries", (json_int_t)stats->retries,
         "reconnects", (json_int_t)stats->reconnects, "repeated",
         (json_int_t)stats->records_repeated);
     bool is_fine = more && json_object_update(result, more) == 0;
@@ -460,8 +480,8 @@ static enum kstream_status put_finish(struct put *put, struct kstream_error *err
     unsigned long long durable = stats.records_durable;
     unsigned long long failed = put->failed;
     if (put->fatal)
-        return ctl_fail(err, put->fatal, "%s (%llu records are durable, %llu are not)",
-            put->fatal_text, durable, failed);
+        return ctl_fail(err, put->fatal, "%s (%llu record%s durable, %llu %s not)", put->fatal_text,
+            durable, durable == 1 ? " is" : "s are", failed, failed == 1 ? "is" : "are");
     if (put->failed > 0)
         return ctl_fail(
             err, KSTREAM_PARTIAL, "%llu of %llu lines were not stored", failed, durable + failed);

@@ -273,8 +273,8 @@ enum kstream_status ctl_run_get_records(struct ctl *ctl, struct kstream_error *e
     }
     uint64_t lost = kstream_batch_lost_records(batch);
     if (!st && lost > 0)
-        st = ctl_fail(err, KSTREAM_PARTIAL, "%llu records are damaged in the broker's storage",
-            (unsigned long long)lost);
+        st = ctl_fail(err, KSTREAM_PARTIAL, "%llu record%s damaged in the broker's storage",
+            (unsigned long long)lost, lost == 1 ? " is" : "s are");
     kstream_batch_free(batch);
     return st;
 }

@@ -74,6 +74,14 @@ static json_t *data_value(
     return ctl_json_bytes(data.data, data.bytes);
 }
 
+/* In a column where others are text it says what it is. Takes value; NULL: out of memory. */
+static json_t *marked_base64(json_t *value)
+{
+    json_t *marked = value ? json_sprintf("base64:%s", json_string_value(value)) : NULL;
+    json_decref(value);
+    return marked;
+}
+
 static bool add_data(const struct ctl_record_printer *printer, json_t *object, struct ks_view data)
 {
     const struct ctl_output *output = &printer->ctl->output;
@@ -89,6 +97,8 @@ static bool add_data(const struct ctl_record_printer *printer, json_t *object, s
         json_decref(value);
         return false;
     }
+    if (is_base64 && is_table && printer->decode != CTL_DECODE_BASE64)
+        value = marked_base64(value);
     return ctl_json_add(object, is_base64 && !is_table ? "data_base64" : "data", value);
 }
 

@@ -10,7 +10,7 @@ struct ctl_table_options {
     const struct ctl_rows_options *rows; /* for what has to be made rows first */
     bool no_header;
     bool has_color; /* titles are bold, a status has its colour */
-    size_t width;   /* columns of the terminal; 0: any */
+    size_t width;   /* columns of the terminal: longer cells go on in its next line; 0: any */
 };
 
 enum ks_status ctl_table_print_rows(const struct ctl_rows *rows,

@@ -292,8 +292,9 @@ static enum kstream_status print_batch(
         if (record->lost_records) {
             char sequence[KSTREAM_SEQUENCE_BYTES];
             kstream_batch_sequence_number(batch, i, sequence);
-            fprintf(stderr, "kstreamctl: tail: %llu damaged records left out from %s %s on\n",
-                (unsigned long long)record->lost_records, kstream_batch_shard_id(batch), sequence);
+            fprintf(stderr, "kstreamctl: tail: %llu damaged record%s left out from %s %s on\n",
+                (unsigned long long)record->lost_records, record->lost_records == 1 ? "" : "s",
+                kstream_batch_shard_id(batch), sequence);
             tail->lost += record->lost_records;
             continue;
         }
@@ -389,8 +390,8 @@ enum kstream_status ctl_run_tail(struct ctl *ctl, struct kstream_error *err)
     setvbuf(stdout, out_buffer, _IOFBF, sizeof out_buffer);
     st = tail_loop(&tail, err);
     if (!st && tail.lost > 0)
-        st = ctl_fail(err, KSTREAM_PARTIAL, "%llu records are damaged in the broker's storage",
-            (unsigned long long)tail.lost);
+        st = ctl_fail(err, KSTREAM_PARTIAL, "%llu record%s damaged in the broker's storage",
+            (unsigned long long)tail.lost, tail.lost == 1 ? " is" : "s are");
     if (!st && tail.printer.not_decoded > 0)
         st = ctl_fail(err, KSTREAM_PARTIAL, "%llu records are no gzip, and are shown as they are",
             (unsigned long long)tail.printer.not_decoded);

@@ -192,12 +192,6 @@ enum ks_status jmes_run_join(
     return give_text(eval, &text, out);
 }
 
-/* What json_dump_callback calls; -1 stops it. */
-static int take_piece(const char *piece, size_t bytes, void *buf)
-{
-    return ks_buf_append(buf, piece, bytes) ? 0 : -1;
-}
-
 enum ks_status jmes_run_to_string(
     struct jmes_eval *eval, const struct jmes_argument *arguments, size_t count, json_t **out)
 {
@@ -210,8 +204,7 @@ enum ks_status jmes_run_to_string(
         return st;
     KS_CLEANUP(ks_buf_fini) struct ks_buf text;
     ks_buf_init(&text, TEXT_BYTES_MAX);
-    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | ctl_json_real_flags(value);
-    if (json_dump_callback(value, take_piece, &text, flags) != 0)
+    if (!ctl_json_append(&text, value, JSON_COMPACT))
         return jmes_fail(eval, "limit: the text gets too long");
     return give_text(eval, &text, out);
 }

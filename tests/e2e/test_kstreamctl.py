@@ -245,11 +245,14 @@ def test_put_gives_up_after_its_time(scratch):
     put.stdin.flush()
     wait_until(lambda: ctl("tail", "clicks", "--no-follow", "-o", "text") == "first\n", "the first line is stored")
     broker.kill()
-    put.stdin.write(b"second\n")
+    put.stdin.write(b"another\n" * 30)
     out, err = put.communicate(timeout=DEADLINE_S)
     summary = json.loads(out)
     assert put.returncode in (7, 8), (put.returncode, err)
-    assert (summary["records"], summary["failed"]) == (1, 1) and b"1 records are durable" in err, (out, err)
+    assert (summary["records"], summary["failed"]) == (1, 30) and b"1 record is durable, 30 are not" in err, (out, err)
+    # What is the same for all lines is said once.
+    failure = summary["failures"][-1]
+    assert len(summary["failures"]) < 4 and failure["lines"] > 10 and failure["to_line"] == 31, summary
 
 
 def test_tail_reads_from_any_place(scratch):
@@ -414,6 +417,7 @@ def test_tail_shows_a_terminal_nothing_that_could_upset_it(scratch):
     ctl("put-record", "clicks", "--partition-key", "k\033[2J", "--data", "d\033[2J")
     code, shown = on_terminal(ctl, "tail", "clicks", "--no-follow")
     assert code == 0 and "\033" not in shown and "k\\x1b[2J" in shown, shown
+    assert "base64:" + base64.b64encode(b"d\033[2J").decode() in shown, shown
     broker.stop()
 
 

@@ -41,9 +41,7 @@ int main(void)
             return EXIT_FAILURE;
         }
         json_t *line_out = answer(question);
-        bool is_written =
-            json_dumpf(line_out, stdout, JSON_COMPACT | ctl_json_real_flags(line_out)) == 0 &&
-            putchar('\n') != EOF;
+        bool is_written = ctl_json_print(stdout, line_out, JSON_COMPACT) && putchar('\n') != EOF;
         json_decref(line_out);
         json_decref(question);
         if (!is_written)

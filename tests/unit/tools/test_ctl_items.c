@@ -25,7 +25,7 @@ static const struct items_case cases[] = {
         "2026-11-23T00:46:31.000+01:00  bob    a\\x1bb\n"
         "                               a key that is longer  \n"},
     {CTL_OUTPUT_TABLE, NULL, "data,key", true,
-        "one   alice\na\\x1bb   bob\n      a key that is longer\n"},
+        "one   alice\na\\x1bb  bob\n        a key that is longer\n"},
     {CTL_OUTPUT_CSV, NULL, NULL, false,
         "arrival_time,key,data\n2026-11-22T23:46:30.123Z,alice,one\n"
         "2026-11-22T23:46:31.000Z,bob,a\x1b"
@@ -74,6 +74,33 @@ START_TEST(items_are_printed_as_they_come_in_every_way)
 }
 END_TEST
 
+/* tail(1) cannot know what comes: the rows behind a wide one line up with it. */
+START_TEST(a_table_becomes_as_wide_as_its_rows)
+{
+    struct ctl_output output = {.format = CTL_OUTPUT_TABLE};
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *to = open_memstream(&text, &bytes);
+    struct ctl_items items;
+    ctl_items_init(&items, &output, to);
+    static const char *const keys[] = {
+        "a", "wide\\u0007", "b", "more than forty characters are not waited for", "c"};
+    for (size_t i = 0; i < KS_COUNT_OF(keys); i++) {
+        char json[120];
+        snprintf(json, sizeof json, "{\"key\": \"%s\", \"data\": \"x\"}", keys[i]);
+        json_t *value = json_loads(json, 0, NULL);
+        ck_assert_int_eq(ctl_items_print(&items, value, NULL), KS_OK);
+        json_decref(value);
+    }
+    ctl_items_fini(&items);
+    fclose(to);
+    ck_assert_str_eq(text, "key  data\na    x\nwide\\x07  x\nb         x\n"
+                           "more than forty characters are not waited for  x\n"
+                           "c                                         x\n");
+    free(text);
+}
+END_TEST
+
 START_TEST(a_query_that_fails_says_so)
 {
     struct jmes *query = NULL;
@@ -94,5 +121,6 @@ END_TEST
 KS_SUITE("tools/ctl_items")
 {
     KS_TEST_LOOP(items_are_printed_as_they_come_in_every_way, (int)KS_COUNT_OF(cases));
+    KS_TEST(a_table_becomes_as_wide_as_its_rows);
     KS_TEST(a_query_that_fails_says_so);
 }
