@@ -55,6 +55,10 @@ def test_what_is_not_there_yet_is_said(_scratch):
                                 "DescribeUsage", "DescribeHost", "DescribeConfig", "UpdateStreamLimits"}
     assert not missing & of_kinesis, missing & of_kinesis
     assert len(missing | of_kinesis) == 39, "Kinesis has 39 operations"
+    readme = read("README.md").split("## What does not exist yet")[1].split("\n## ")[0]
+    for word, operation in (("fan-out", "SubscribeToShard"), ("encryption", "StartStreamEncryption"), ("tags", "TagResource"),
+                            ("resource policies", "PutResourcePolicy"), ("monitoring", "EnableEnhancedMonitoring")):
+        assert (word in readme) == (operation not in operations()), "README.md is wrong about " + word
 
 
 if __name__ == "__main__":

@@ -191,6 +191,20 @@ def test_the_shared_library_exports_its_api_only(_scratch):
     assert "kstream_producer_put" in names and not others, others
 
 
+def with_a_record_damaged(broker, scratch, data):
+    """The broker started again, and its address, after a bit of the first such record on the disk has changed."""
+    broker.stop()
+    for path in glob.glob(os.path.join(broker.data_dir, "segments", "*", "*.seg")):
+        with open(path, "r+b") as file:
+            at = file.read().find(data)
+            if at >= 0:
+                file.seek(at)
+                file.write(bytes([data[0] ^ 1]))
+                broker = Broker(scratch, data_dir=broker.data_dir)
+                return broker, broker.addresses["native"]
+    raise AssertionError("no segment has " + repr(data))
+
+
 def test_an_installed_copy_is_all_a_program_needs(scratch):
     """Built with what pkg-config says, shared and static, as C99 and as C++, and run against a broker."""
     root = os.path.join(scratch, "root")
@@ -230,6 +244,12 @@ def test_an_installed_copy_is_all_a_program_needs(scratch):
         assert "2 records durable, 0 failed" in done.stderr, done.stderr
     done = build_and_run("tour", ["gcc", "-std=c99"], tour_source, shared, native)
     assert done.stdout.split() == ["one", "two"] * 3 + ["hello"] * 3, done.stdout
+    broker, native = with_a_record_damaged(broker, scratch, b"hello")
+    try:
+        build_and_run("tour", ["gcc", "-std=c99"], tour_source, shared, native)
+        raise AssertionError("damage was not noticed")
+    except subprocess.CalledProcessError as done:
+        assert "damaged records: 1\n" in done.stderr and done.stdout.count("hello") == 5, (done.stdout, done.stderr)
     assert os.path.islink(os.path.join(library_folder, "libkstream.so"))
     soname = subprocess.run(["objdump", "-p", os.path.join(library_folder, "libkstream.so")], check=True,
                             stdout=subprocess.PIPE, text=True).stdout
@@ -237,7 +257,23 @@ def test_an_installed_copy_is_all_a_program_needs(scratch):
     broker.stop()
 
 
+def test_the_loader_learns_of_an_installed_library(scratch):
+    """Not below DESTDIR, where a package is made, and only by root."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "client", "install-ldconfig")
+    ran = os.path.join(scratch, "ran")
+    with open(os.path.join(scratch, "ldconfig"), "w") as file:
+        file.write("#!/bin/sh\necho ran >>%s\n" % ran)
+    os.chmod(file.name, 0o755)
+    environment = {**os.environ, "PATH": scratch + ":" + os.environ["PATH"]}
+    subprocess.run([script], check=True, env={**environment, "DESTDIR": scratch})
+    assert not os.path.exists(ran)
+    environment.pop("DESTDIR", None)
+    subprocess.run([script], check=True, env=environment)
+    assert os.path.exists(ran) == (os.geteuid() == 0)
+
+
 if __name__ == "__main__":
     run_tests(test_a_producer_survives_kills_without_loss_or_duplicates, test_tail_goes_on_where_it_stopped,
               test_a_program_with_its_own_loop, test_a_job_that_is_killed_and_resumed_stores_each_line_once,
-              test_the_shared_library_exports_its_api_only, test_an_installed_copy_is_all_a_program_needs)
+              test_the_shared_library_exports_its_api_only, test_an_installed_copy_is_all_a_program_needs,
+              test_the_loader_learns_of_an_installed_library)
