@@ -27,7 +27,7 @@ struct ctl_output {
     const char *columns;      /* --columns; NULL: all */
     const char *sort_by;      /* --sort-by; NULL: as they are */
     const struct jmes *query; /* NULL: none */
-    size_t width;             /* columns of the terminal for tables to fit, if they can uncut; 0: any */
+    size_t width;             /* columns of the terminal, for tables; 0: any */
 };
 
 /* "table", "json"... Errors: KS_USAGE. */
