@@ -2,11 +2,13 @@
 
 #include "base/alloc.h"
 #include "daemon/conn.h"
+#include "daemon/server.h"
 
 #include <string.h>
 
 /* Small: nothing on a loop recurses or keeps large locals, and idle threads must stay cheap. */
 #define LOOP_STACK_BYTES (512u * 1024)
+#define HELD_LOOK_MS 10
 
 static void loop_mail(evutil_socket_t fd, short what, void *arg)
 {
@@ -42,6 +44,25 @@ static void loop_puts_ready(struct ks_put_lane *lane)
 {
     ks_loop_next_turn(KS_CONTAINER_OF(lane, struct ks_loop, puts));
 }
+
+static void loop_arm_held(struct ks_put_lane *lane)
+{
+    static const struct timeval period = {.tv_usec = HELD_LOOK_MS * 1000};
+    event_add(&KS_CONTAINER_OF(lane, struct ks_loop, puts)->held_timer, &period);
+}
+
+/* While puts are held nothing may be answered, so nobody else looks. */
+static void loop_look_at_held(evutil_socket_t fd, short what, void *arg)
+{
+    struct ks_loop *loop = arg;
+    (void)fd, (void)what;
+    ks_server_look_at_pressure(loop->shared->server);
+    if (ks_put_lane_look(&loop->puts))
+        loop_arm_held(&loop->puts);
+}
+
+static const struct ks_put_lane_hooks put_hooks = {
+    .on_ready = loop_puts_ready, .on_held = loop_arm_held};
 
 static void loop_idle(evutil_socket_t fd, short what, void *arg)
 {
@@ -126,7 +147,7 @@ enum ks_status ks_loop_init(
     ks_list_init(&loop->held_puts);
     ks_list_init(&loop->turns);
     ks_parking_init(&loop->parking, loop);
-    ks_put_lane_init(&loop->puts, &shared->put_gate, loop_puts_ready);
+    ks_put_lane_init(&loop->puts, &shared->put_gate, &put_hooks);
     loop->stop_mail.deliver = loop_stop;
     loop->abort_mail.deliver = loop_abort;
     loop->probe_mail.deliver = loop_probed;
@@ -139,6 +160,7 @@ enum ks_status ks_loop_init(
     event_assign(&loop->flush_event, loop->base, -1, 0, loop_flush, loop);
     event_assign(&loop->starve_timer, loop->base, -1, 0, loop_feed_starved, loop);
     event_assign(&loop->turn_timer, loop->base, -1, 0, loop_turn, loop);
+    event_assign(&loop->held_timer, loop->base, -1, 0, loop_look_at_held, loop);
     event_assign(&loop->idle_timer, loop->base, -1, EV_PERSIST, loop_idle, loop);
     loop_arm_idle(loop);
     if (event_add(&loop->mailbox_event, NULL) < 0) {
@@ -157,6 +179,7 @@ void ks_loop_fini(struct ks_loop *loop)
     event_del(&loop->mailbox_event);
     event_del(&loop->starve_timer);
     event_del(&loop->turn_timer);
+    event_del(&loop->held_timer);
     event_del(&loop->idle_timer);
     event_base_free(loop->base);
     ks_mailbox_fini(&loop->mailbox);

@@ -57,6 +57,7 @@ struct ks_loop {
     struct event flush_event; /* made active when dirty gets its first connection */
     struct event starve_timer;
     struct event turn_timer; /* the next turn of the loop */
+    struct event held_timer; /* pending while puts are held */
     struct event idle_timer;
     struct ks_list conns;
     struct ks_list dirty;      /* connections with new output */

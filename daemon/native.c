@@ -346,6 +346,7 @@ static void begin_put(struct ks_conn *conn, const struct ks_request_view *reques
     const struct ks_operation *operation)
 {
     struct ks_put_ticket ticket = {.cost = 0};
+    ks_server_look_at_pressure(conn->loop->shared->server);
     if (!ks_put_gate_enter(&conn->loop->puts, &conn->puts, &ticket, request->message.bytes)) {
         queue_put(conn, request, operation);
         return;

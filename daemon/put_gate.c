@@ -8,6 +8,8 @@
 #define PART_MIN (48u << 10)
 #define PART_MIN_BYTES_PER_MS (128u << 10)
 #define PRESSURE_FREE_PERCENT 75u
+#define PRESSURE_HOLD_PERCENT 90u
+#define HELD_NS_MAX 1000000000ull
 #define CREDIT_PARTS 2u
 #define CREDIT_MIN (64u << 10)
 #define GREEDY_DIVIDES 4u
@@ -36,6 +38,7 @@ void ks_put_gate_init(struct ks_put_gate *gate, const struct ks_clock *clock)
 {
     gate->clock = clock;
     atomic_init(&gate->pressure_percent, 0);
+    atomic_init(&gate->is_hopeless, false);
     atomic_init(&gate->under_way, 0);
     gate->lanes = 0;
     atomic_init(&gate->slot, 0);
@@ -44,9 +47,10 @@ void ks_put_gate_init(struct ks_put_gate *gate, const struct ks_clock *clock)
 }
 
 void ks_put_lane_init(
-    struct ks_put_lane *lane, struct ks_put_gate *gate, void (*on_ready)(struct ks_put_lane *lane))
+    struct ks_put_lane *lane, struct ks_put_gate *gate, const struct ks_put_lane_hooks *hooks)
 {
-    *lane = (struct ks_put_lane){.gate = gate, .on_ready = on_ready};
+    *lane = (struct ks_put_lane){.gate = gate, .hooks = hooks};
+    ks_list_init(&lane->held);
     ks_list_init(&lane->ready);
     ks_list_init(&lane->curbed);
     gate->lanes++;
@@ -64,6 +68,15 @@ static uint64_t under_pressure(const struct ks_put_gate *gate, uint64_t whole)
     if (pressure <= PRESSURE_FREE_PERCENT)
         return whole;
     return pressure >= 100 ? 0 : whole * (100 - pressure) / (100 - PRESSURE_FREE_PERCENT);
+}
+
+/* A put that came at since_ns is better held than refused. */
+static bool is_held(const struct ks_put_gate *gate, uint64_t since_ns, uint64_t now_ns)
+{
+    return atomic_load_explicit(&gate->pressure_percent, memory_order_relaxed) >=
+               PRESSURE_HOLD_PERCENT &&
+           !atomic_load_explicit(&gate->is_hopeless, memory_order_relaxed) &&
+           now_ns - since_ns < HELD_NS_MAX;
 }
 
 /* ---- who asks for how much ---- */
@@ -250,7 +263,7 @@ static struct ks_put_ticket *flow_first(const struct ks_put_flow *flow)
 static void lane_push_ready(struct ks_put_lane *lane, struct ks_put_flow *flow)
 {
     if (ks_list_is_empty(&lane->ready))
-        lane->on_ready(lane);
+        lane->hooks->on_ready(lane);
     ks_list_push(&lane->ready, &flow->link);
 }
 
@@ -283,7 +296,7 @@ static void flow_admit(struct ks_put_lane *lane, struct ks_put_flow *flow,
     struct ks_put_ticket *ticket, uint64_t now_ns)
 {
     flow->admitted_cost += ticket->cost;
-    ticket->admitted_mono_ns = now_ns;
+    ticket->since_mono_ns = now_ns;
     ticket->is_curbed = is_curbed(lane, flow);
     if (ticket->is_curbed)
         lane->curbed_cost += ticket->cost;
@@ -301,7 +314,8 @@ bool ks_put_gate_enter(struct ks_put_lane *lane, struct ks_put_flow *flow,
     uint64_t now_ns = ks_clock_mono_ns(lane->gate->clock);
     KS_ASSERT(ticket->cost == 0);
     flow_roll(lane->gate, flow, now_ns);
-    if (!ks_list_is_empty(&flow->waiting) || !flow_may_admit(lane, flow, bytes + KS_PUT_COST_BYTES))
+    if (!ks_list_is_empty(&flow->waiting) || is_held(lane->gate, now_ns, now_ns) ||
+        !flow_may_admit(lane, flow, bytes + KS_PUT_COST_BYTES))
         return false;
     ticket->cost = bytes + KS_PUT_COST_BYTES;
     flow_note_sent(flow, bytes);
@@ -310,13 +324,22 @@ bool ks_put_gate_enter(struct ks_put_lane *lane, struct ks_put_flow *flow,
     return true;
 }
 
-/* It goes on at the next turn; or when one of its own ends, or when it is its turn among the greedy
- * ones. */
-static void flow_make_ready(struct ks_put_lane *lane, struct ks_put_flow *flow)
+static void lane_push_held(struct ks_put_lane *lane, struct ks_put_flow *flow)
+{
+    if (ks_list_is_empty(&lane->held))
+        lane->hooks->on_held(lane);
+    ks_list_push(&lane->held, &flow->link);
+}
+
+/* It goes on at the next turn; or when one of its own ends, when there is room for anybody, or when
+ * it is its turn among the greedy ones. */
+static void flow_make_ready(struct ks_put_lane *lane, struct ks_put_flow *flow, uint64_t now_ns)
 {
     if (flow->is_closed || ks_list_is_empty(&flow->waiting) || ks_list_is_linked(&flow->link))
         return;
-    if (flow->admitted_cost == 0 && is_curbed(lane, flow))
+    if (is_held(lane->gate, flow_first(flow)->since_mono_ns, now_ns))
+        lane_push_held(lane, flow);
+    else if (flow->admitted_cost == 0 && is_curbed(lane, flow))
         ks_list_push(&lane->curbed, &flow->link);
     else
         lane_push_ready(lane, flow);
@@ -325,15 +348,17 @@ static void flow_make_ready(struct ks_put_lane *lane, struct ks_put_flow *flow)
 void ks_put_gate_wait(struct ks_put_lane *lane, struct ks_put_flow *flow,
     struct ks_put_ticket *ticket, uint64_t bytes)
 {
+    uint64_t now_ns = ks_clock_mono_ns(lane->gate->clock);
     KS_ASSERT(ticket->cost == 0);
     ticket->cost = bytes + KS_PUT_COST_BYTES;
+    ticket->since_mono_ns = now_ns;
     ks_list_push(&flow->waiting, &ticket->link);
     flow->waiting_cost += ticket->cost;
     flow_note_sent(flow, bytes);
     flow->is_greedy |= ks_put_flow_is_full(flow);
-    flow_note_begin(lane->gate, flow, ks_clock_mono_ns(lane->gate->clock));
+    flow_note_begin(lane->gate, flow, now_ns);
     if (flow->admitted_cost == 0) {
-        flow_make_ready(lane, flow);
+        flow_make_ready(lane, flow, now_ns);
         lane_uncurb(lane);
     }
 }
@@ -359,6 +384,25 @@ void ks_put_lane_take(struct ks_put_lane *lane, struct ks_list *out_flows)
     ks_list_splice(out_flows, &lane->ready);
 }
 
+bool ks_put_lane_look(struct ks_put_lane *lane)
+{
+    uint64_t now_ns = ks_clock_mono_ns(lane->gate->clock);
+    struct ks_list flows;
+    struct ks_list *node;
+    ks_list_init(&flows);
+    ks_list_splice(&flows, &lane->held);
+    while ((node = ks_list_pop(&flows))) {
+        struct ks_put_flow *flow = KS_CONTAINER_OF(node, struct ks_put_flow, link);
+        if (ks_list_is_empty(&flow->waiting))
+            continue;
+        if (is_held(lane->gate, flow_first(flow)->since_mono_ns, now_ns))
+            ks_list_push(&lane->held, &flow->link);
+        else
+            lane_push_ready(lane, flow);
+    }
+    return !ks_list_is_empty(&lane->held);
+}
+
 /* No more than were there when it began: what ends at once makes the flow ready for the next
  * turn. */
 void ks_put_flow_go(struct ks_put_lane *lane, struct ks_put_flow *flow)
@@ -368,9 +412,10 @@ void ks_put_flow_go(struct ks_put_lane *lane, struct ks_put_flow *flow)
     bool is_last = false;
     while (!is_last && !flow->is_closed && !ks_list_is_empty(&flow->waiting)) {
         struct ks_put_ticket *ticket = flow_first(flow);
-        if (!flow_may_admit(lane, flow, ticket->cost)) {
+        if (is_held(lane->gate, ticket->since_mono_ns, now_ns) ||
+            !flow_may_admit(lane, flow, ticket->cost)) {
             if (flow->admitted_cost == 0)
-                flow_make_ready(lane, flow);
+                flow_make_ready(lane, flow, now_ns);
             break;
         }
         is_last = &ticket->link == last;
@@ -404,11 +449,11 @@ void ks_put_gate_leave(struct ks_put_lane *lane, struct ks_put_flow *flow,
         if (ticket->is_curbed)
             lane->curbed_cost -= ticket->cost;
         if (is_durable)
-            lane_note(lane, now_ns, now_ns - ticket->admitted_mono_ns);
+            lane_note(lane, now_ns, now_ns - ticket->since_mono_ns);
     }
     flow_note_answer(flow, ticket->cost - KS_PUT_COST_BYTES);
     ticket->cost = 0;
     flow_note_end(lane->gate, flow, now_ns);
-    flow_make_ready(lane, flow);
+    flow_make_ready(lane, flow, now_ns);
     lane_uncurb(lane);
 }

@@ -7,8 +7,8 @@
  * Busy is who had puts under way for most of a stretch of time. Who puts now and then claims
  * nothing: it keeps its rate whatever the others do. Greedy is who sends much more than its credit:
  * beside others all greedy ones together get a quarter of what as many others would, one after the
- * other. From 75 % of memory or journal on everybody gets less, so that puts slow down before they
- * are refused.
+ * other. From 75 % of memory or journal on everybody gets less, so that puts slow down; from 90 %
+ * on they wait until there is less, or for a second: then they try, and are perhaps refused.
  *
  * Threads: a flow and a lane belong to their loop.
  */
@@ -36,11 +36,20 @@ struct ks_put_demand {
 struct ks_put_gate {
     const struct ks_clock *clock;
     _Atomic uint32_t pressure_percent; /* of journal or memory, the higher; written by the server */
+    _Atomic bool is_hopeless;          /* the disk is full: to wait is no use; as well */
     _Atomic uint32_t under_way;        /* flows with any put, also who is not busy */
     uint32_t lanes;
     _Atomic uint64_t slot;    /* time in steps; see put_gate.c */
     struct ks_put_demand now; /* as far as it is known in this slot; of the last slot */
     struct ks_put_demand before;
+};
+
+struct ks_put_lane;
+
+/* The first flow came: the loop shall take a turn; call ks_put_lane_look soon. */
+struct ks_put_lane_hooks {
+    void (*on_ready)(struct ks_put_lane *lane);
+    void (*on_held)(struct ks_put_lane *lane);
 };
 
 /* Of one loop: how quickly puts become durable here when nothing is in their way. */
@@ -49,15 +58,16 @@ struct ks_put_lane {
     struct ks_list ready;  /* ks_put_flow.link: some may go, at the next turn */
     struct ks_list curbed; /* ks_put_flow.link: greedy, nothing admitted, and all greedy ones
                               together have enough; in turn */
+    struct ks_list held;   /* ks_put_flow.link: until there is more room */
     uint64_t curbed_cost;  /* admitted of greedy flows beside others */
-    void (*on_ready)(struct ks_put_lane *lane); /* the first one came: take a turn soon */
+    const struct ks_put_lane_hooks *hooks;
     uint64_t latency_ns_min[2]; /* of this stretch of time, of the one before; 0 = none */
     uint64_t stretch;
 };
 
 /* Of one connection. */
 struct ks_put_flow {
-    struct ks_list link;    /* lane->ready or lane->curbed */
+    struct ks_list link;    /* lane->ready, lane->curbed or lane->held */
     struct ks_list waiting; /* ks_put_ticket.link */
     uint64_t admitted_cost;
     uint64_t waiting_cost;
@@ -77,16 +87,18 @@ struct ks_put_flow {
 
 /* Of one put: memory of its call. */
 struct ks_put_ticket {
-    struct ks_list link; /* flow->waiting; a ticket that does not wait may be moved */
-    uint64_t cost;       /* 0: has no ticket */
-    uint64_t admitted_mono_ns;
-    bool is_curbed;                           /* counts in lane->curbed_cost */
+    struct ks_list link;    /* flow->waiting; a ticket that does not wait may be moved */
+    uint64_t cost;          /* 0: has no ticket */
+    uint64_t since_mono_ns; /* it came; it was admitted */
+    bool is_curbed;         /* counts in lane->curbed_cost */
     void (*go)(struct ks_put_ticket *ticket); /* it was its turn */
 };
 
 void ks_put_gate_init(struct ks_put_gate *gate, const struct ks_clock *clock);
-void ks_put_lane_init(
-    struct ks_put_lane *lane, struct ks_put_gate *gate, void (*on_ready)(struct ks_put_lane *lane));
+void ks_put_lane_init(struct ks_put_lane *lane, struct ks_put_gate *gate,
+    const struct ks_put_lane_hooks *hooks); /* borrowed */
+/* Who may go on is made ready. True: others are held still, look again soon. */
+bool ks_put_lane_look(struct ks_put_lane *lane);
 /* In a turn of the loop: the flows (ks_put_flow.link) to call ks_put_flow_go for. */
 void ks_put_lane_take(struct ks_put_lane *lane, struct ks_list *out_flows);
 void ks_put_flow_init(struct ks_put_flow *flow);

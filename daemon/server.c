@@ -15,6 +15,7 @@ void ks_server_look_at_pressure(struct ks_server *server)
     uint64_t memory = stats.tail_bytes * 100 / server->live.limits_memory;
     uint64_t pressure = ks_max_u64(memory, stats.journal_used_percent);
     atomic_store(&server->loop_shared.put_gate.pressure_percent, (uint32_t)pressure);
+    atomic_store(&server->loop_shared.put_gate.is_hopeless, stats.is_disk_full);
     atomic_store(&server->loop_shared.is_memory_short, memory >= MEMORY_SHORT_PERCENT);
 }
 

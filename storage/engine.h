@@ -173,6 +173,7 @@ struct ks_engine_stats {
         duplicates_answered;
     uint64_t index_entries_written, index_lookups, index_rebuilds, files_pooled, files_recycled,
         pinned_bytes;
+    bool is_disk_full; /* what is refused now is refused because of that */
 };
 void ks_engine_stats(struct ks_engine *engine, struct ks_engine_stats *out);
 

@@ -12,6 +12,7 @@ static struct ks_fake_clock fake;
 static struct ks_put_gate gate;
 static struct ks_put_lane lane;
 static unsigned wakes;
+static unsigned holds;
 
 static void on_ready(struct ks_put_lane *ready_lane)
 {
@@ -19,13 +20,22 @@ static void on_ready(struct ks_put_lane *ready_lane)
     wakes++;
 }
 
+static void on_held(struct ks_put_lane *held_lane)
+{
+    KS_ASSERT(held_lane == &lane);
+    holds++;
+}
+
+static const struct ks_put_lane_hooks hooks = {.on_ready = on_ready, .on_held = on_held};
+
 static void set_up(void)
 {
     ks_fake_clock_init(&fake, 1421889600000);
     ks_fake_clock_advance_ms(&fake, 10 * SLOT_MS);
     ks_put_gate_init(&gate, &fake.clock);
-    ks_put_lane_init(&lane, &gate, on_ready);
+    ks_put_lane_init(&lane, &gate, &hooks);
     wakes = 0;
+    holds = 0;
 }
 
 static void turn(void)
@@ -168,6 +178,7 @@ START_TEST(from_75_percent_on_part_and_credit_shrink_and_one_put_still_goes)
 {
     struct ks_put_flow flow;
     set_up();
+    gate.is_hopeless = true; /* nobody is held */
     ks_put_flow_init(&flow);
     uint64_t part = ks_put_gate_part(&lane, &flow);
     uint64_t credit = ks_put_gate_credit(&lane, &flow, WHOLE);
@@ -197,6 +208,95 @@ START_TEST(from_75_percent_on_part_and_credit_shrink_and_one_put_still_goes)
 }
 END_TEST
 
+/* What is refused comes again, and costs more than what waits. */
+START_TEST(from_90_percent_on_puts_are_held_until_there_is_room)
+{
+    struct ks_put_flow flows[2];
+    set_up();
+    gone = 0;
+    for (int i = 0; i < 2; i++)
+        ks_put_flow_init(&flows[i]);
+    gate.pressure_percent = 90;
+    ck_assert(!put_at(&flows[0], 0, KIB));
+    ck_assert(!put_at(&flows[0], 1, KIB));
+    ck_assert(!put_at(&flows[1], 2, KIB));
+    ck_assert_uint_eq(holds, 1);
+    turn();
+    ck_assert(ks_put_lane_look(&lane));
+    turn();
+    ck_assert_uint_eq(gone, 0);
+    gate.pressure_percent = 89;
+    ck_assert(!ks_put_lane_look(&lane));
+    ck_assert_uint_eq(gone, 0); /* at the next turn */
+    turn();
+    ck_assert_uint_eq(gone, 3);
+    /* Who has something under way is held as well, and goes on after that. */
+    gate.pressure_percent = 95;
+    ck_assert(!put_at(&flows[0], 3, KIB));
+    leave(&flows[0], 0);
+    leave(&flows[0], 1);
+    turn();
+    ck_assert(!tries[3].has_gone);
+    ck_assert_uint_eq(holds, 2);
+    gate.pressure_percent = 0;
+    ck_assert(!ks_put_lane_look(&lane));
+    turn();
+    ck_assert(tries[3].has_gone);
+    leave(&flows[0], 3);
+    leave(&flows[1], 2);
+}
+END_TEST
+
+START_TEST(nobody_is_held_for_more_than_a_second_nor_while_the_disk_is_full)
+{
+    struct ks_put_flow flow;
+    set_up();
+    ks_put_flow_init(&flow);
+    gate.pressure_percent = 100;
+    ck_assert(!put_at(&flow, 0, KIB));
+    ks_fake_clock_advance_ms(&fake, 999);
+    ck_assert(!put_at(&flow, 1, KIB));
+    ck_assert(ks_put_lane_look(&lane));
+    ks_fake_clock_advance_ms(&fake, 1);
+    ck_assert(!ks_put_lane_look(&lane));
+    turn();
+    ck_assert(tries[0].has_gone);
+    ck_assert(!tries[1].has_gone);
+    leave(&flow, 0);
+    turn();
+    ck_assert(!tries[1].has_gone); /* its second is not over */
+    gate.is_hopeless = true;
+    ck_assert(!ks_put_lane_look(&lane));
+    turn();
+    ck_assert(tries[1].has_gone);
+    leave(&flow, 1);
+    ck_assert(put_at(&flow, 2, KIB));
+    leave(&flow, 2);
+}
+END_TEST
+
+START_TEST(a_held_flow_may_be_closed)
+{
+    struct ks_put_flow flows[2];
+    set_up();
+    gone = 0;
+    for (int i = 0; i < 2; i++)
+        ks_put_flow_init(&flows[i]);
+    gate.pressure_percent = 100;
+    for (int i = 0; i < 2; i++)
+        ck_assert(!put_at(&flows[i], i, KIB));
+    ks_put_flow_close(&lane, &flows[0]);
+    ks_put_gate_leave(&lane, &flows[0], &tries[0].ticket, false);
+    /* What waits may also leave while its flow goes on. */
+    ks_put_gate_leave(&lane, &flows[1], &tries[1].ticket, false);
+    gate.pressure_percent = 0;
+    ck_assert(!ks_put_lane_look(&lane));
+    turn();
+    ck_assert_uint_eq(gone, 0);
+    ck_assert_uint_eq(gate.under_way, 0);
+}
+END_TEST
+
 START_TEST(credit_is_never_more_than_the_connection_may_have_under_way)
 {
     struct ks_put_flow flow;
@@ -218,6 +318,7 @@ START_TEST(who_was_told_less_may_finish_what_it_was_told_before)
     ck_assert_uint_ge(before, 4 * MIB);
     for (uint64_t bytes = 0; bytes < before; sent++, bytes += 32 * KIB)
         KS_IGNORE(put_at(&flow, sent, 32 * KIB), "some go, the others wait");
+    gate.is_hopeless = true;
     gate.pressure_percent = 100;
     ck_assert_uint_eq(ks_put_gate_credit(&lane, &flow, WHOLE), 64 * KIB);
     for (int i = 0; i < sent; i++) {
@@ -264,6 +365,7 @@ START_TEST(one_put_is_read_whatever_the_credit)
     struct ks_put_flow flow;
     set_up();
     ks_put_flow_init(&flow);
+    gate.is_hopeless = true;
     gate.pressure_percent = 100;
     flow.told_bytes = ks_put_gate_credit(&lane, &flow, WHOLE);
     ck_assert_uint_eq(flow.told_bytes, 64 * KIB);
@@ -413,6 +515,7 @@ static void model_run(uint64_t ms)
     for (uint64_t until = fake.mono_ns + ms * 1000000; fake.mono_ns < until;) {
         for (int i = 0; i < party_count; i++)
             party_send(&parties[i]);
+        KS_IGNORE(ks_put_lane_look(&lane), "looked at again anyway");
         for (int turns = 0; !ks_list_is_empty(&lane.ready); turns++) {
             KS_ASSERT(turns < QUEUE_MAX); /* they come to an end */
             turn();
@@ -603,6 +706,9 @@ KS_SUITE("daemon/put_gate")
     KS_TEST(what_waits_may_leave_and_a_closed_flow_lets_nothing_go);
     KS_TEST(a_flow_that_is_closed_by_its_own_put_stops_there);
     KS_TEST(from_75_percent_on_part_and_credit_shrink_and_one_put_still_goes);
+    KS_TEST(from_90_percent_on_puts_are_held_until_there_is_room);
+    KS_TEST(nobody_is_held_for_more_than_a_second_nor_while_the_disk_is_full);
+    KS_TEST(a_held_flow_may_be_closed);
     KS_TEST(credit_is_never_more_than_the_connection_may_have_under_way);
     KS_TEST(who_was_told_less_may_finish_what_it_was_told_before);
     KS_TEST(credit_is_whole_again_though_nobody_puts_any_more);
