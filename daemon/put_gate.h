@@ -23,7 +23,7 @@
 /* What a put costs besides its bytes: as much work as so many of them. */
 #define KS_PUT_COST_BYTES 2048u
 /* The credit before the first answer: said in proto/api.proto. */
-#define KS_PUT_CREDIT_FIRST (1u << 20)
+#define KS_PUT_CREDIT_FIRST (128u << 10)
 
 /* Who was busy, and the least that one of them asked for. */
 struct ks_put_demand {
