@@ -34,6 +34,12 @@ static size_t distance(const char *a, const char *b)
     return counts[b_bytes];
 }
 
+/* How far a name may be from what was typed to be offered. */
+static size_t near_enough(const char *typed)
+{
+    return strlen(typed) / 3 + 1;
+}
+
 static size_t choice_index(const char *choices, const char *word, size_t *out_count)
 {
     size_t index = SIZE_MAX;
@@ -92,12 +98,14 @@ static enum ks_status row_set(const struct ks_config_row *row, struct ks_config 
         *(uint64_t *)member = number;
         return KS_OK;
     }
-    if (number < row->min || number > row->max)
-        return ks_fail(err, KS_USAGE, 0, "%s: '%s' is out of range: %llu to %llu%s", where, value,
-            (unsigned long long)row->min, (unsigned long long)row->max,
-            row->type == KS_CONFIG_IS_BYTES      ? " bytes"
-            : row->type == KS_CONFIG_IS_DURATION ? " milliseconds"
-                                                 : "");
+    if (number < row->min || number > row->max) {
+        char least[KS_CONFIG_TEXT_BYTES];
+        char most[KS_CONFIG_TEXT_BYTES];
+        ks_config_number_to_text(row, row->min, least);
+        ks_config_number_to_text(row, row->max, most);
+        return ks_fail(
+            err, KS_USAGE, 0, "%s: '%s' is out of range: %s to %s", where, value, least, most);
+    }
     *(uint64_t *)member = number;
     return KS_OK;
 }
@@ -144,6 +152,8 @@ static enum ks_status unknown_key(
             memcpy(nearest, name, sizeof(nearest));
         }
     }
+    if (best > near_enough(wanted))
+        return ks_fail(err, KS_USAGE, 0, "%s: unknown key '%s'", where, wanted);
     return ks_fail(
         err, KS_USAGE, 0, "%s: unknown key '%s'; did you mean '%s'?", where, wanted, nearest);
 }
@@ -159,6 +169,17 @@ struct file_reader {
     enum ks_status status;
     struct ks_error *err;
 };
+
+/* inih would go on in the section before. */
+static enum ks_status section_check(const struct file_reader *reader, const char *line)
+{
+    const char *end = strchr(line, ']');
+    size_t blanks = end ? strspn(end + 1, " \t\r\n") : 0;
+    if (end && (end[1 + blanks] == '\0' || strchr(";#", end[1 + blanks])))
+        return KS_OK;
+    return ks_fail(reader->err, KS_USAGE, 0, "line %d of '%s': '%.*s' is no '[section]'",
+        reader->line, reader->path, (int)KS_MIN(strcspn(line, "\r\n"), (size_t)80), line);
+}
 
 /* inih gives its handler no line number; the reader counts. */
 static char *file_line(char *to, int bytes, void *stream)
@@ -176,7 +197,9 @@ static char *file_line(char *to, int bytes, void *stream)
      * silently become another key's value. */
     char *text = line + strspn(line, " \t");
     memmove(line, text, strlen(text) + 1);
-    return line;
+    if (line[0] == '[' && !reader->status)
+        reader->status = section_check(reader, line);
+    return reader->status ? NULL : line;
 }
 
 static int file_key(void *arg, const char *section, const char *key, const char *value)
@@ -324,6 +347,8 @@ static enum ks_status unknown_flag(const char *flag, struct ks_error *err)
             best = distance(flag, ks_config_action_flags[i].flag);
             nearest = ks_config_action_flags[i].flag;
         }
+    if (best > near_enough(flag))
+        return ks_fail(err, KS_USAGE, 0, "unknown flag '--%s'", flag);
     return ks_fail(err, KS_USAGE, 0, "unknown flag '--%s'; did you mean '--%s'?", flag, nearest);
 }
 
@@ -389,9 +414,10 @@ static enum ks_status flags_read(
     return KS_OK;
 }
 
+/* One address: a list of them has a port at its end, too. */
 static bool is_address(const char *text)
 {
-    return strcmp(text, "none") == 0 || ks_listener_is_address(text);
+    return strcmp(text, "none") == 0 || (!strpbrk(text, ", \t") && ks_listener_is_address(text));
 }
 
 /* What no single row can see. */

@@ -43,6 +43,9 @@ extern const struct ks_config_action_flag ks_config_action_flags[KS_CONFIG_ACTIO
 
 /* Of every type but text. */
 const uint64_t *ks_config_number(const struct ks_config_row *row, const struct ks_config *config);
+/* A number of the row's type, as people write it. */
+void ks_config_number_to_text(
+    const struct ks_config_row *row, uint64_t number, char text[KS_CONFIG_TEXT_BYTES]);
 /* The value as people write it. */
 void ks_config_value(const struct ks_config_row *row, const struct ks_config *config,
     char text[KS_CONFIG_TEXT_BYTES]);

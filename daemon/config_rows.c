@@ -47,14 +47,9 @@ const uint64_t *ks_config_number(const struct ks_config_row *row, const struct k
     return (const uint64_t *)(const void *)((const char *)config + row->offset);
 }
 
-void ks_config_value(const struct ks_config_row *row, const struct ks_config *config,
-    char text[KS_CONFIG_TEXT_BYTES])
+void ks_config_number_to_text(
+    const struct ks_config_row *row, uint64_t number, char text[KS_CONFIG_TEXT_BYTES])
 {
-    if (row->type == KS_CONFIG_IS_TEXT) {
-        memcpy(text, (const char *)config + row->offset, KS_CONFIG_TEXT_BYTES);
-        return;
-    }
-    uint64_t number = *ks_config_number(row, config);
     switch (row->type) {
     case KS_CONFIG_IS_TEXT:
     case KS_CONFIG_IS_COUNT:
@@ -73,6 +68,15 @@ void ks_config_value(const struct ks_config_row *row, const struct ks_config *co
         choice_word(row->choices, number, text);
         break;
     }
+}
+
+void ks_config_value(const struct ks_config_row *row, const struct ks_config *config,
+    char text[KS_CONFIG_TEXT_BYTES])
+{
+    if (row->type == KS_CONFIG_IS_TEXT)
+        memcpy(text, (const char *)config + row->offset, KS_CONFIG_TEXT_BYTES);
+    else
+        ks_config_number_to_text(row, *ks_config_number(row, config), text);
 }
 
 void ks_config_variable(const struct ks_config_row *row, char name[KS_CONFIG_VARIABLE_BYTES])

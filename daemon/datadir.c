@@ -47,6 +47,9 @@ static enum ks_status make_dirs(const char *path, struct ks_error *err)
     }
     if (mkdir(part, 0700) < 0 && errno != EEXIST)
         return ks_fail(err, status_of(errno), errno, "cannot make the data directory '%s'", path);
+    struct stat made;
+    if (stat(part, &made) == 0 && !S_ISDIR(made.st_mode))
+        return ks_fail(err, KS_IO, ENOTDIR, "the data directory '%s' is not a directory", path);
     if (access(part, R_OK | W_OK | X_OK) < 0)
         return ks_fail(err, KS_IO, errno, "the data directory '%s' is not writable", path);
     return KS_OK;

@@ -190,6 +190,11 @@ def test_memory_file_system_needs_the_word_unsafe(scratch):
 
 def test_wrong_settings_are_refused_with_the_right_name(scratch):
     must_refuse(scratch, os.path.join(scratch, "d"), "unknown flag", "--journal-bytes", flags=("--jornal-bytes", "1MiB"))
+    log = must_refuse(scratch, os.path.join(scratch, "d"), "unknown flag '--elephants'", flags=("--elephants", "1"))
+    assert "did you mean" not in log, log
+    file = os.path.join(scratch, "file")
+    open(file, "w").close()
+    must_refuse(scratch, file, "is not a directory")
     must_refuse(scratch, os.path.join(scratch, "d"), "--insecure", flags=("--http", "0.0.0.0:0"))
     first = Broker(scratch)
     log = must_refuse(scratch, os.path.join(scratch, "d"), "another process", flags=("--listen", first.addresses["native"]))

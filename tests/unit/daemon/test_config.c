@@ -156,6 +156,60 @@ START_TEST(unknown_key_names_its_line_and_the_nearest_key)
 }
 END_TEST
 
+struct mistake {
+    const char *file;
+    const char *said;
+    const char *not_said;
+};
+
+static const struct mistake mistakes[] = {
+    {"[storage\ndata_dir = /a\n", "line 1 of", "unknown key"},
+    {"[listen]\n[storage\n", "'[storage' is no '[section]'", NULL},
+    {"[storage] data_dir = /a\n", "line 1 of", NULL},
+    {"[listen]\nnative = 127.0.0.1:1,127.0.0.1:2\n", "'listen.native' must be HOST:PORT", NULL},
+    {"[listen]\nhttp = 127.0.0.1:1 127.0.0.1:2\n", "'listen.http' must be HOST:PORT", NULL},
+    {"[storage]\nsegment_bytes = 1KiB\n", "out of range: 16MiB to 2147483647", NULL},
+    {"[storage]\nflush_age = 2d\n", "out of range: 1ms to 1d", NULL},
+    {"[zoo]\nelephants = 2\n", "unknown key 'zoo.elephants'", "did you mean"},
+};
+
+START_TEST(a_mistake_in_the_file_is_said_as_it_is)
+{
+    char folder[64];
+    char path[128];
+    temp_make(folder);
+    temp_write(folder, "a.conf", mistakes[_i].file);
+    snprintf(path, sizeof(path), "%s/a.conf", folder);
+    struct loaded loaded = LOAD(NULL, "--config", path);
+    ck_assert_int_eq(loaded.status, KS_USAGE);
+    ck_assert_msg(strstr(loaded.error.text, mistakes[_i].said) != NULL, "%s", loaded.error.text);
+    if (mistakes[_i].not_said)
+        ck_assert_ptr_null(strstr(loaded.error.text, mistakes[_i].not_said));
+    temp_remove(folder);
+}
+END_TEST
+
+START_TEST(only_a_flag_that_is_near_is_offered)
+{
+    ck_assert_ptr_nonnull(strstr(LOAD(NULL, "--lisen", "x").error.text, "did you mean '--listen'"));
+    ck_assert_ptr_null(strstr(LOAD(NULL, "--elephants", "x").error.text, "did you mean"));
+}
+END_TEST
+
+START_TEST(a_section_may_have_a_comment)
+{
+    char folder[64];
+    char path[128];
+    temp_make(folder);
+    temp_write(folder, "a.conf", "[storage] ; here\ndata_dir = /a\n[listen]\t# there\r\n");
+    snprintf(path, sizeof(path), "%s/a.conf", folder);
+    struct loaded loaded = LOAD(NULL, "--config", path);
+    ck_assert_int_eq(loaded.status, KS_OK);
+    ck_assert_str_eq(loaded.config.storage_data_dir, "/a");
+    temp_remove(folder);
+}
+END_TEST
+
 /* An indented key is a key: inih alone would make it more of the value before it. */
 START_TEST(indented_lines_are_lines_of_their_own)
 {
@@ -377,6 +431,9 @@ KS_SUITE("daemon/config")
     KS_TEST(origins_follow_a_reload);
     KS_TEST(later_files_of_conf_d_win);
     KS_TEST(unknown_key_names_its_line_and_the_nearest_key);
+    KS_TEST_LOOP(a_mistake_in_the_file_is_said_as_it_is, (int)KS_COUNT_OF(mistakes));
+    KS_TEST(only_a_flag_that_is_near_is_offered);
+    KS_TEST(a_section_may_have_a_comment);
     KS_TEST(indented_lines_are_lines_of_their_own);
     KS_TEST(default_file_is_read_if_it_is_there_and_no_other_is_named);
     KS_TEST(diff_names_what_changed_and_what_needs_a_restart);
