@@ -198,7 +198,10 @@ static bool conn_start_frame(struct client_conn *conn, struct ks_view data, size
     struct ks_error err = KS_ERROR_INIT;
     *out_taken = 0;
     if (ks_frame_parse(data, &frame, &err) != KS_OK) {
-        client_conn_close(conn, KS_PROTOCOL, "the peer does not speak the protocol of kstream");
+        bool is_http = data.bytes >= 4 && memcmp(data.data, "HTTP", 4) == 0;
+        client_conn_close(conn, KS_PROTOCOL,
+            is_http ? "the peer speaks HTTP, not the native protocol of kstream"
+                    : "the peer does not speak the protocol of kstream");
         return false;
     }
     if (frame.frame_bytes == 0)

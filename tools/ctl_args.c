@@ -210,6 +210,9 @@ static enum ks_status take_long(struct parse *p, const char *word)
     enum ks_status st = find_option(p, typed.name, &option);
     if (st)
         return st;
+    for (const struct ctl_alias *alias = ctl_aliases; alias->name; alias++)
+        if (alias->option == option && strcmp(alias->name, typed.name) == 0)
+            p->args->aliases[option] = alias->name;
     char as[NAME_BYTES_MAX + 2];
     snprintf(as, sizeof as, "--%s", typed.name);
     return take_value(p, option, as, typed.value);
@@ -435,6 +438,12 @@ const char *ctl_args_item(const struct ctl_args *args, enum ctl_option_id option
     return NULL;
 }
 
+/* As the user knows it. */
+static const char *name_typed(const struct ctl_args *args, enum ctl_option_id option)
+{
+    return args->aliases[option] ? args->aliases[option] : ctl_option_name(option);
+}
+
 enum ks_status ctl_args_number(const struct ctl_args *args, enum ctl_option_id option,
     struct ctl_range range, uint64_t *out_number, struct ks_error *err)
 {
@@ -448,7 +457,7 @@ enum ks_status ctl_args_number(const struct ctl_args *args, enum ctl_option_id o
     unsigned long long number = isdigit((unsigned char)text[0]) ? strtoull(text, &end, 10) : 0;
     if (!end || *end || errno || number < range.min || number > range.max)
         return ks_fail(err, KS_USAGE, 0, "'--%s %.60s': a number from %llu to %llu is needed",
-            ctl_option_name(option), text, (unsigned long long)range.min,
+            name_typed(args, option), text, (unsigned long long)range.min,
             (unsigned long long)range.max);
     *out_number = number;
     return KS_OK;
@@ -459,5 +468,5 @@ enum ks_status ctl_args_fail(const struct ctl_args *args, enum ctl_option_id opt
 {
     const char *origin = args->origins[option];
     return ks_fail(err, KS_USAGE, 0, "'%s%.100s %.60s': %s", origin ? "" : "--",
-        origin ? origin : ctl_option_name(option), args->values[option], needed);
+        origin ? origin : name_typed(args, option), args->values[option], needed);
 }

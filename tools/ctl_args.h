@@ -22,6 +22,7 @@ struct ctl_args {
     const char *noun;                      /* "stream" without a verb behind it, with --help */
     const char *values[CTL_OPTION_COUNT];  /* NULL: not given; a switch has ""; a list its first */
     const char *origins[CTL_OPTION_COUNT]; /* of a value that is no option; NULL: of one that is */
+    const char *aliases[CTL_OPTION_COUNT]; /* another name that was typed; NULL: none */
     bool is_bare[CTL_OPTION_COUNT];        /* it was a bare word */
     struct ctl_item items[CTL_ITEMS_MAX];  /* all values of lists, in order */
     size_t item_count;

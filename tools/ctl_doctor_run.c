@@ -23,6 +23,7 @@ static enum kstream_status examine_directory(
     Kstream__HostFacts host;
     Kstream__HostSync sync;
     ks_host_look(directory, true, &facts);
+    ctl->hint = "--data-dir is what kstreamd was started with";
     if (!facts.is_directory)
         return ctl_fail(err, KSTREAM_NOT_FOUND, "'%.160s' is no directory", directory);
     ks_host_facts_message(&facts, &host, &sync);

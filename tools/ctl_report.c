@@ -9,12 +9,20 @@
 #define COLOR_HINT "\033[36m"
 #define COLOR_END "\033[0m"
 
-static const char *hint_of(const struct ctl *ctl, enum kstream_status status)
+/* The broker has one status for all that is not there. */
+static bool is_about_shard(const struct kstream_error *err)
+{
+    return strncmp(err->text, "Shard ", 6) == 0 || strstr(err->text, "' has no shard ");
+}
+
+static const char *hint_of(const struct ctl *ctl, const struct kstream_error *err)
 {
     if (ctl->hint)
         return ctl->hint;
-    switch ((unsigned)status) {
+    switch ((unsigned)err->status) {
     case KSTREAM_NOT_FOUND:
+        if (is_about_shard(err))
+            return "kstreamctl list-shards STREAM shows the shards it has";
         return "kstreamctl list-streams shows the streams there are";
     case KSTREAM_EXISTS:
         return "choose another name, or use the stream that is there";
@@ -22,7 +30,10 @@ static const char *hint_of(const struct ctl *ctl, enum kstream_status status)
         return "is kstreamd running there? If it is starting: kstreamctl status --wait; another "
                "address: --endpoint or KSTREAM_ENDPOINT";
     case KSTREAM_TIMEOUT:
-        return "--timeout allows more time";
+        /* A web server waits for the rest of a request, and says nothing. */
+        return err->request_id == 1
+                   ? "is that the native port (7420 by default)? --timeout allows more time"
+                   : "--timeout allows more time";
     case KSTREAM_PROTOCOL:
         return "is that the native port (7420 by default), and the broker as new as kstreamctl?";
     case KSTREAM_THROTTLED:
@@ -81,7 +92,7 @@ int ctl_report(const struct ctl *ctl, const struct kstream_error *err)
     const char *operation = ctl->args.verb ? ctl->args.verb->name : "usage";
     int exit_code = ctl->is_refused ? EXIT_REFUSED : kstream_status_exit_code(err->status);
     char usage_hint[80];
-    const char *hint = hint_of(ctl, err->status);
+    const char *hint = hint_of(ctl, err);
     if (!hint && err->status == KSTREAM_USAGE) {
         snprintf(usage_hint, sizeof usage_hint, "kstreamctl %s%s--help",
             ctl->args.verb ? operation : "", ctl->args.verb ? " " : "");

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #define HOUR_S 3600u
+/* The default of limits.max_retention_hours. */
+#define HOURS_UNASKED_MAX 168u
 
 static enum kstream_status fail_memory(struct kstream_error *err)
 {
@@ -87,8 +89,6 @@ static enum kstream_status wanted_hours(
         return ctl_fail(err, KSTREAM_USAGE,
             has_hours ? "--retention-period-hours and --retention-period-seconds exclude each other"
                       : "--retention-period-hours or --retention-period-seconds is needed");
-    ctl->hint = "168 hours (604800 seconds) at most, unless kstreamd was started with a larger "
-                "--max-retention-hours";
     const struct ctl_range hours = {KS_RETENTION_HOURS_MIN, KS_RETENTION_HOURS_CAP, 0};
     const struct ctl_range seconds = {
         KS_RETENTION_HOURS_MIN * HOUR_S, KS_RETENTION_HOURS_CAP * HOUR_S, 0};
@@ -97,13 +97,11 @@ static enum kstream_status wanted_hours(
                                  : ctl_number(ctl, CTL_RETENTION_SECONDS, seconds, &value, err);
     if (st)
         return st;
-    if (has_seconds && value % HOUR_S != 0) {
-        ctl->hint = NULL;
+    if (has_seconds && value % HOUR_S != 0)
         return ctl_fail(err, KSTREAM_USAGE,
             "--retention-period-seconds %" PRIu64 ": whole hours are needed, so %" PRIu64
             " or %" PRIu64,
             value, value - value % HOUR_S, value - value % HOUR_S + HOUR_S);
-    }
     *out_hours = (uint32_t)(has_hours ? value : value / HOUR_S);
     return KSTREAM_OK;
 }
@@ -149,14 +147,13 @@ enum kstream_status ctl_run_increase_retention(struct ctl *ctl, struct kstream_e
     enum kstream_status st = wanted_hours(ctl, &hours, err);
     if (!st)
         st = ctl_connect(ctl, err);
-    if (!st && ctl_is_dry_run(ctl)) {
-        ctl->hint = NULL;
+    if (!st && ctl_is_dry_run(ctl))
         return change_dry(ctl, hours, true, err);
-    }
     if (!st)
         st = kstream_increase_retention(ctl->client, ctl->stream, hours, &options, err);
-    if (st != KSTREAM_INVALID && st != KSTREAM_USAGE)
-        ctl->hint = NULL;
+    if (st == KSTREAM_INVALID && hours > HOURS_UNASKED_MAX)
+        ctl->hint = "168 hours (604800 seconds) at most, unless kstreamd was started with a larger "
+                    "--max-retention-hours";
     return st ? st : give_retention(ctl, hours, err);
 }
 
@@ -179,10 +176,8 @@ enum kstream_status ctl_run_decrease_retention(struct ctl *ctl, struct kstream_e
     const struct kstream_call_options options = call_options(ctl);
     uint32_t hours = 0;
     enum kstream_status st = wanted_hours(ctl, &hours, err);
-    if (st)
-        return st;
-    ctl->hint = NULL;
-    st = ctl_connect(ctl, err);
+    if (!st)
+        st = ctl_connect(ctl, err);
     if (!st && ctl_is_dry_run(ctl))
         return change_dry(ctl, hours, false, err);
     if (!st)

@@ -74,7 +74,8 @@ static enum kstream_status create_options(
     enum kstream_status st = ctl_stream_mode_read(ctl, &is_on_demand, err);
     if (!st)
         st = ctl_number(ctl, CTL_SHARD_COUNT,
-            (struct ctl_range){1, UINT32_MAX, is_on_demand ? 0 : 1}, &shard_count, err);
+            (struct ctl_range){1, KS_SHARDS_PER_STREAM_MAX, is_on_demand ? 0 : 1}, &shard_count,
+            err);
     if (!st)
         st = ctl_number(ctl, CTL_MAX_RECORD_KIB,
             (struct ctl_range){KS_RECORD_KIB_MIN, KS_RECORD_KIB_MAX, 0}, &record_kib, err);

@@ -57,7 +57,29 @@ def test_errors_have_a_form_a_hint_and_a_code(scratch):
     silent = socket.create_server(("127.0.0.1", 0))
     ctl.fails(8, "code=TIMEOUT", "list-streams", "--timeout", "200ms", "--endpoint",
               "127.0.0.1:%d" % silent.getsockname()[1])
+    code, _, err = ctl.run("list-streams", "--timeout", "200ms", "--endpoint", broker.addresses["http"])
+    assert code == 8 and "is that the native port" in err, err
     silent.close()
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(DEADLINE_S)
+    asking = ctl.start("list-streams", "--endpoint", "127.0.0.1:%d" % server.getsockname()[1])
+    web = server.accept()[0]
+    web.recv(1)
+    web.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    err = asking.communicate(timeout=DEADLINE_S)[1].decode()
+    assert "the peer speaks HTTP" in err and "hint: is that the native port" in err, err
+    web.close()
+    server.close()
+    # The hint is about what is missing.
+    for words in (["tail", "clicks", "--shard", "7"], ["split-shard", "clicks", "7"],
+                  ["get-shard-iterator", "clicks", "--shard-id", "7", "--shard-iterator-type", "LATEST"]):
+        assert "hint: kstreamctl list-shards" in ctl.fails(4, "hard", *words)
+    assert "list-streams" not in ctl.fails(4, "is no directory", "doctor", "--data-dir", os.path.join(scratch, "nowhere"))
+    ctl.fails(2, "'--shards 0': a number from 1 to 10000 is needed", "create-stream", "x", "--shards", "0")
+    ctl("increase-stream-retention-period", "clicks", "--hours", "48")
+    change = ["increase-stream-retention-period", "clicks", "--hours"]
+    assert "168 hours" not in ctl.fails(1, "hours", *change, "24")
+    assert "hint: 168 hours" in ctl.fails(1, "hours", *change, "200")
     assert "kstreamctl 0." in ctl("--version")
     broker.stop()
 
