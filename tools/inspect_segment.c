@@ -117,6 +117,8 @@ static enum ks_status walk_header(struct walk *walk, struct ks_error *err)
         return ks_fail(err, KS_NO_MEMORY, 0, "no memory to check a segment");
     struct ks_segment_header header;
     struct ks_error error = KS_ERROR_INIT;
+    if (!job->row && walk->file_bytes == 0)
+        return ks_fail(err, KS_CORRUPT, 0, "the file is empty: kept for a segment to come");
     enum ks_status st = ks_file_read_exactly(walk->file, bytes, KS_SEGMENT_HEADER_BYTES, 0, &error);
     if (!st)
         st = ks_segment_header_decode(ks_view_of(bytes, KS_SEGMENT_HEADER_BYTES), &header, &error);
@@ -195,6 +197,26 @@ static void footer_check(struct walk *walk, struct stretch place)
     walk->has_footer = false;
 }
 
+/*
+ * Of a file by itself, where no footer was found: what is still written to ends in allocated
+ * zeroes, or in what a former use of the file has left, and that is no damage.
+ */
+static enum ks_status fail_unsealed(
+    const struct walk *walk, struct stretch place, const char *why, struct ks_error *err)
+{
+    uint8_t last[4] = {0};
+    bool has_end = walk->file_bytes >= KS_SEGMENT_HEADER_BYTES + sizeof last &&
+                   (ks_file_read_exactly(walk->file, last, sizeof last,
+                        walk->file_bytes - sizeof last, NULL) != KS_OK ||
+                       memcmp(last, (uint8_t[4]){0}, sizeof last) != 0);
+    if (place.bytes > sizeof last)
+        return ks_fail(err, KS_CORRUPT, 0, "%s", why);
+    return ks_fail(err, KS_CORRUPT, 0,
+        "this segment is not sealed%s: it has no footer, and only the catalog knows where it ends. "
+        "Use verify DIR, dump DIR --segment ID",
+        has_end ? " (or damaged at its end)" : "");
+}
+
 static enum ks_status walk_footer(struct walk *walk, struct ks_error *err)
 {
     const struct inspect_file *row = walk->job->row;
@@ -205,7 +227,9 @@ static enum ks_status walk_footer(struct walk *walk, struct ks_error *err)
     struct stretch place;
     struct ks_error error = KS_ERROR_INIT;
     enum ks_status st = footer_read(walk, &place, &error);
-    if (st == KS_NO_MEMORY || (st && !row)) {
+    if (st && st != KS_NO_MEMORY && !row)
+        return fail_unsealed(walk, place, error.text, err);
+    if (st == KS_NO_MEMORY) {
         if (err)
             *err = error;
         return st;

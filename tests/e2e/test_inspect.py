@@ -174,8 +174,21 @@ def check_one_segment(data_dir, records):
     assert dumped(data_dir, "--stream", "log", "--from-sequence", "7", "--limit", "2") == alone[6:8]
     assert verify(os.path.join(data_dir, name), expect=0)["records"] == row["last_sequence"]
     active, _ = path_of(data_dir, "active")
-    done = run("dump", os.path.join(data_dir, active))
-    assert done.returncode == 1 and b"footer" in done.stderr, "only the catalog knows where an active one ends"
+    for verb in ("dump", "verify"):
+        done = run(verb, os.path.join(data_dir, active))
+        assert done.returncode == 1 and b"this segment is not sealed: it has no footer" in done.stderr, done
+    # What is sealed and has lost its end, by a cut or by damage, is not called active without a doubt.
+    broken = data_dir + ".broken-" + os.path.basename(name)
+    with open(os.path.join(data_dir, name), "rb") as file:
+        content = file.read()
+    for damaged, said in ((content[:-1] + b"\xff", b"or damaged at its end"),
+                          (content[:-10] + bytes([content[-10] ^ 1]) + content[-9:], b"the footer is damaged")):
+        with open(broken, "wb") as file:
+            file.write(damaged)
+        done = run("verify", broken)
+        assert done.returncode == 1 and said in done.stderr, done
+    open(broken, "wb").close()
+    assert b"the file is empty" in run("verify", broken).stderr
 
 
 # ---- refusals ----
