@@ -459,7 +459,8 @@ static enum ks_status require_new_directory(
         enum ks_status st = ks_kv_at_or_after(txn, table, ks_view_of("", 0), &key, &value, err);
         if (st == KS_OK)
             return row_is_damaged(KS_TABLE_META, ks_view_of_text("journal"),
-                "missing, but there are others; restore the catalog from a backup", err);
+                "missing, but there are others; put back a backup: kstreamctl restore-catalog",
+                err);
         if (st != KS_NOT_FOUND)
             return st;
     }
@@ -470,8 +471,8 @@ static enum ks_status require_new_directory(
         return st;
     if (entries > 0)
         return ks_fail(err, KS_CORRUPT, 0,
-            "the catalog is empty, but the directory has a journal of %llu files: restore the "
-            "catalog from a backup, or start with another data directory",
+            "the catalog is empty, but the directory has a journal of %llu files: put back a "
+            "backup with kstreamctl restore-catalog, or start with another data directory",
             (unsigned long long)entries);
     return KS_OK;
 }

@@ -151,7 +151,9 @@ static enum ks_status engine_create_parts(struct ks_engine *engine, struct ks_er
 static enum ks_status engine_recover(struct ks_engine *engine, struct ks_error *err)
 {
     struct ks_catalog_journal_row row;
-    enum ks_status st = ks_catalog_begin_run(engine->catalog, &row, err);
+    enum ks_status st = ks_adopt_newer(engine, err);
+    if (!st)
+        st = ks_catalog_begin_run(engine->catalog, &row, err);
     if (st)
         return st;
     bool erase_index = !row.was_clean;
@@ -238,6 +240,11 @@ void ks_engine_set_limits(struct ks_engine *engine, const struct ks_engine_limit
     atomic_store(&engine->scrub_interval_ms, limits->scrub_interval_ms);
     if (engine->retention)
         ks_wake_set(ks_retention_step(engine->retention)->wake);
+}
+
+const struct ks_adopted *ks_engine_adopted(const struct ks_engine *engine)
+{
+    return &engine->adopted;
 }
 
 const struct ks_recovery_stats *ks_engine_recovery(const struct ks_engine *engine)

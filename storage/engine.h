@@ -91,6 +91,11 @@ struct ks_engine_options {
      * acknowledges nothing from then on. */
     void (*on_poison)(void *arg, const struct ks_error *error);
     void *on_poison_arg;
+    /* The catalog is a copy of some time ago, put back: what is newer in journal and segments is
+     * adopted (adopt.c). Accepting says only that it may be one; without either such a start is
+     * refused, and nothing is changed. */
+    bool is_catalog_copy;
+    bool accepts_older_catalog;
     /* Recovery progress for people, 0..100; may be NULL. */
     void (*on_progress)(void *arg, unsigned percent);
     void *on_progress_arg;
@@ -115,6 +120,16 @@ struct ks_recovery_stats {
     uint64_t files_quarantined;  /* unknown to the catalog */
     bool was_clean;
 };
+
+/* What was newer than the catalog. */
+struct ks_adopted {
+    bool was_older;
+    uint64_t segments; /* new or longer ones */
+    uint64_t shards;
+    uint64_t streams;
+    uint64_t files_left; /* that fit nowhere: they go to quarantine */
+};
+const struct ks_adopted *ks_engine_adopted(const struct ks_engine *engine);
 
 /*
  * Errors: KS_CORRUPT catalog or journal cannot be trusted (the text says what to do);

@@ -48,6 +48,7 @@ struct ks_engine {
     _Atomic bool is_poison_claimed;    /* somebody is about to set the two others */
     struct ks_error poison_error;      /* the first failure; read only when is_poisoned */
     struct ks_recovery_stats recovery; /* [const] after open */
+    struct ks_adopted adopted;         /* [const] after open */
     struct ks_threads *threads;        /* NULL in the simulation */
     _Atomic uint64_t counters[64];     /* enum ks_counter */
     struct ks_engine_latencies latencies;
@@ -136,6 +137,10 @@ struct ks_catalog_journal_row {
 enum ks_status ks_catalog_begin_run(struct ks_catalog *catalog, struct ks_catalog_journal_row *out,
     struct ks_error *err) KS_MUST_USE;
 enum ks_status ks_catalog_mark_clean(struct ks_catalog *catalog, struct ks_error *err) KS_MUST_USE;
+
+/* --- adopt.c: a catalog that is an older copy is brought up to date, or refused, before anything
+ * else believes it --- */
+enum ks_status ks_adopt_newer(struct ks_engine *engine, struct ks_error *err) KS_MUST_USE;
 
 /* --- recovery.c: scans the journal, rebuilds tails, begins this run, writes its first block. row:
  * as begun --- */

@@ -92,6 +92,14 @@ enum ks_status ks_kv_lmdb_open(
  */
 enum ks_status ks_kv_lmdb_open_read_only(
     const struct ks_kv_options *options, struct ks_kv **out_kv, struct ks_error *err) KS_MUST_USE;
+/*
+ * A copy of what is committed, without unused pages, as a new environment at path (a directory,
+ * made here, whose parent exists and is synced by the caller); durable when this returns. Others go
+ * on reading and writing meanwhile. What a failure leaves at path is of no use. Errors:
+ * KS_STORAGE_FULL; KS_IO.
+ */
+enum ks_status ks_kv_lmdb_copy(
+    struct ks_kv *kv, const char *path, uint64_t *out_bytes, struct ks_error *err) KS_MUST_USE;
 /* Deletes the environment unopened (an unclean cache). None at the path is fine. Errors: KS_IO. */
 enum ks_status ks_kv_lmdb_erase(const char *path, struct ks_error *err) KS_MUST_USE;
 

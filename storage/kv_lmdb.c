@@ -523,3 +523,36 @@ enum ks_status ks_kv_lmdb_erase(const char *path, struct ks_error *err)
     }
     return KS_OK;
 }
+
+/* A copy that fails is a copy less: no reason to stop. */
+static enum ks_status copy_status(int rc)
+{
+    return rc == ENOSPC || rc == EDQUOT ? KS_STORAGE_FULL : KS_IO;
+}
+
+enum ks_status ks_kv_lmdb_copy(
+    struct ks_kv *kv, const char *path, uint64_t *out_bytes, struct ks_error *err)
+{
+    struct lmdb_kv *lmdb = KS_CONTAINER_OF(kv, struct lmdb_kv, kv);
+    char name[4096];
+    struct stat info;
+    int n = snprintf(name, sizeof name, "%s/data.mdb", path);
+    if (n < 0 || (size_t)n >= sizeof name)
+        return ks_fail(err, KS_IO, ENAMETOOLONG, "cannot make '%s'", path);
+    if (mkdir(path, 0700) < 0)
+        return ks_fail(err, copy_status(errno), errno, "cannot make '%s'", path);
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return ks_fail(err, copy_status(errno), errno, "cannot make '%s'", name);
+    int rc = mdb_env_copyfd2(lmdb->env, fd, MDB_CP_COMPACT);
+    if (!rc && (fsync(fd) < 0 || fstat(fd, &info) < 0))
+        rc = errno;
+    close(fd);
+    if (!rc)
+        rc = sync_directory(path);
+    if (rc)
+        return ks_fail(err, copy_status(rc), rc > 0 ? rc : 0, "cannot copy '%s': %s", lmdb->path,
+            mdb_strerror(rc));
+    *out_bytes = (uint64_t)info.st_size;
+    return KS_OK;
+}

@@ -190,7 +190,7 @@ static enum ks_status recovery_begin_run(
     if (r->chain.seen_run >= r->row.run_id)
         return ks_fail(err, KS_CORRUPT, 0,
             "the journal is of run %llu, the catalog of run %llu: the catalog is an older copy; "
-            "restore the newest one",
+            "put back the newest one, and start once with --accept-older-catalog",
             ULL(r->chain.seen_run), ULL(r->row.last_run_id));
 #endif
     return ks_journal_start(r->engine->journal, &start, err);

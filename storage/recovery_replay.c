@@ -214,8 +214,8 @@ static enum ks_status entry_log(struct recovery *r, const struct ks_chain_place 
         return KS_OK;
     return ks_fail(err, KS_CORRUPT, 0,
         "the journal has records of log %llu, which the catalog does not know: the catalog may be "
-        "an "
-        "older copy; restore the newest one (a copy of the records is in quarantine/)",
+        "an older copy; put back the newest one and start once with --accept-older-catalog (a copy "
+        "of the records is in quarantine/)",
         ULL(entry->log_id));
 }
 

@@ -58,6 +58,9 @@ static bool report(const struct sim_totals *t, bool is_full)
     show("reshards done", t->reshards_done, is_full, &all_seen);
     show("of them answered early", t->reshards_delayed, is_full, &all_seen);
     show("resumed at a start", t->reshards_resumed, is_full, &all_seen);
+    show("copies of the catalog", t->catalogs_copied, is_full, &all_seen);
+    show("  put back after it was lost", t->catalogs_put_back, is_full, &all_seen);
+    show("  segments adopted then", t->segments_adopted, is_full, &all_seen);
     show("streams that scaled themselves", t->streams_scaled, is_full, &all_seen);
     show("puts held by a reshard", t->puts_held, is_full, &all_seen);
     show("puts to closed shards", t->puts_to_closed, is_full, &all_seen);

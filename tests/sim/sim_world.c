@@ -83,6 +83,7 @@ static enum ks_status sim_open(struct sim_world *world, struct ks_error *err)
         .clock = &world->clock.clock,
         .events = &world->events,
         .random_seed = ks_prng_u64(&world->prng) | 1,
+        .is_catalog_copy = world->is_catalog_copy,
         .on_poison = sim_on_poison,
         .on_poison_arg = world};
     sim_choose_limits(world, &options.limits);
@@ -165,6 +166,7 @@ static void sim_power_cycle(struct sim_world *world)
 /* Starts the broker, as often as the power goes during recovery. */
 static bool sim_up(struct sim_world *world)
 {
+    sim_put_back_catalog(world);
     for (int tries = 0;; tries++) {
         struct ks_error err = KS_ERROR_INIT;
         if (tries < 4 && ks_prng_chance(&world->prng, 1, 4))
@@ -186,6 +188,9 @@ static bool sim_up(struct sim_world *world)
     ks_io_sim_cut_after(world->disk, 0);
     if (world->is_verbose)
         printf("  up\n");
+    if (world->is_catalog_copy)
+        world->totals->segments_adopted += ks_engine_adopted(world->engine)->segments;
+    world->is_catalog_copy = false;
     const struct ks_recovery_stats *recovery = ks_engine_recovery(world->engine);
     sim_add_recovery(world->totals, recovery);
     if (!world->has_flips && recovery->damaged_blocks + recovery->damaged_batches > 0)
@@ -220,6 +225,8 @@ static bool sim_act(struct sim_world *world)
         return false;
     if (ks_prng_chance(&world->prng, 1, 500))
         sim_tidy_away(world);
+    if (ks_prng_chance(&world->prng, 1, 25))
+        sim_copy_catalog(world);
     if (dice < 23)
         return sim_put_some(world);
     if (dice < 27)
@@ -445,6 +452,8 @@ bool sim_world_run(uint64_t seed, uint32_t cycles, bool is_verbose, struct sim_t
     KS_ASSERT(ks_kv_model_create(&kv, &world->catalog, &err) == KS_OK);
     kv.is_cache = true;
     KS_ASSERT(ks_kv_model_create(&kv, &world->index, &err) == KS_OK);
+    const struct ks_kv_model_options elsewhere = {.table_count = KS_TABLE_COUNT, .seed = 1};
+    KS_ASSERT(ks_kv_model_create(&elsewhere, &world->copy, &err) == KS_OK);
     bool may_flip = ks_prng_chance(&world->prng, 1, 2);
     bool is_right = true;
     for (; world->cycle < cycles && is_right; world->cycle++) {
@@ -458,6 +467,7 @@ bool sim_world_run(uint64_t seed, uint32_t cycles, bool is_verbose, struct sim_t
     if (is_right) { /* a broken world is left as it is: the run ends */
         ks_kv_model_destroy(world->index);
         ks_kv_model_destroy(world->catalog);
+        ks_kv_model_destroy(world->copy);
         ks_io_sim_destroy(world->disk);
         ks_mailbox_fini(&world->mailbox);
     }

@@ -116,6 +116,7 @@ struct sim_totals {
     uint64_t settings_changed, settings_found, settings_refused;
     uint64_t streams_created, streams_deleted, reads, reads_would_block, reads_held, time_lookups;
     uint64_t pool_files_missed;
+    uint64_t catalogs_copied, catalogs_put_back, segments_adopted;
     uint64_t bit_flips, bits_healed, damage_reported, full_disks, faults_injected;
     struct ks_recovery_stats recovery;
     struct ks_engine_stats engine;
@@ -162,6 +163,9 @@ struct sim_world {
     struct ks_io_sim *disk;
     struct ks_kv_model *catalog;
     struct ks_kv_model *index;
+    struct ks_kv_model *copy; /* of the catalog, some time ago */
+    bool has_copy;
+    bool is_catalog_copy;         /* the catalog is that copy, put back */
     struct ks_kv *catalog_handle; /* open while the engine is */
     struct ks_engine *engine;     /* NULL while the machine is down */
     struct ks_mailbox mailbox;
@@ -249,6 +253,10 @@ void sim_watch_some(struct sim_world *world);
 /* All mail is delivered: who still waits has nothing to read. */
 bool sim_check_watches(struct sim_world *world);
 void sim_forget_watches(struct sim_world *world);
+
+/* sim_copy.c: the catalog is lost, and a copy comes back. */
+void sim_copy_catalog(struct sim_world *world);
+void sim_put_back_catalog(struct sim_world *world);
 
 /* sim_rot.c: bits that turn over while the power is off, and back again. */
 /* is_newest_named: the journal's newest block is known to have been durable, so it may go as well.

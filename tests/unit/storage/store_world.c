@@ -64,6 +64,8 @@ enum ks_status world_try_open(struct world *world, struct ks_error *err)
         .clock = &world->clock.clock,
         .events = &world->events,
         .random_seed = 99,
+        .is_catalog_copy = world->is_catalog_copy,
+        .accepts_older_catalog = world->accepts_older_catalog,
         .limits = world->limits};
     return ks_engine_open(&options, &world->engine, err);
 }
@@ -106,6 +108,58 @@ void world_restart(struct world *world, bool is_clean)
     ks_kv_model_power_on(world->catalog_model, KS_SIM_NOTHING);
     ks_kv_model_power_on(world->index_model, KS_SIM_NOTHING);
     world_open(world);
+}
+
+struct copying {
+    struct ks_kv_txn *to;
+    unsigned table;
+};
+
+static enum ks_status copy_row(
+    void *arg, struct ks_view key, struct ks_view value, struct ks_error *err)
+{
+    struct copying *copying = arg;
+    return ks_kv_put(copying->to, copying->table, key, value, err);
+}
+
+struct ks_kv_model *world_copy_catalog(struct world *world)
+{
+    struct ks_kv_model_options options = {.table_count = KS_TABLE_COUNT, .disk = world->disk};
+    struct ks_kv_model *copy = NULL;
+    struct ks_kv *kv = NULL;
+    struct ks_kv_txn *from = NULL;
+    struct copying copying;
+    ck_assert_int_eq(ks_kv_model_create(&options, &copy, NULL), KS_OK);
+    ck_assert_int_eq(ks_kv_model_open(copy, &kv, NULL), KS_OK);
+    ck_assert_int_eq(ks_kv_begin(world->catalog, false, &from, NULL), KS_OK);
+    ck_assert_int_eq(ks_kv_begin(kv, true, &copying.to, NULL), KS_OK);
+    for (copying.table = 0; copying.table < KS_TABLE_COUNT; copying.table++)
+        ck_assert_int_eq(ks_kv_scan(from, copying.table, copy_row, &copying, NULL), KS_OK);
+    ck_assert_int_eq(ks_kv_commit(copying.to, NULL), KS_OK);
+    ks_kv_abort(from);
+    ks_kv_close(kv);
+    return copy;
+}
+
+enum ks_status world_restart_with(
+    struct world *world, struct ks_kv_model *copy, struct ks_error *err)
+{
+    world_close(world);
+    ks_io_sim_power_on(world->disk, KS_SIM_NOTHING);
+    if (copy) {
+        ks_kv_model_destroy(world->catalog_model);
+        world->catalog_model = copy;
+    }
+    ks_kv_model_power_on(world->catalog_model, KS_SIM_NOTHING);
+    ks_kv_model_power_on(world->index_model, KS_SIM_NOTHING);
+    ks_io_sim_cut_after(world->disk, world->cut_after);
+    enum ks_status st = world_try_open(world, err);
+    if (st == KS_OK && ks_io_sim_is_cut(world->disk))
+        st = KS_IO;
+    ks_io_sim_cut_after(world->disk, 0);
+    if (st == KS_OK)
+        world_pump(world);
+    return st;
 }
 
 void world_pump(struct world *world)

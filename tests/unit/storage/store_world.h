@@ -19,7 +19,10 @@ struct world {
     struct ks_mailbox box;
     struct ks_engine_limits limits;
     struct ks_engine *engine;
-    bool has_no_index;        /* set before world_open */
+    bool has_no_index; /* set before world_open, as the next three */
+    bool is_catalog_copy;
+    bool accepts_older_catalog;
+    uint64_t cut_after;
     unsigned damage_events;   /* read.damaged and segment.damaged */
     unsigned dropped_events;  /* index.dropped */
     unsigned lost_pool_files; /* files.pool_file_missing */
@@ -34,6 +37,12 @@ void world_open(struct world *world);
 enum ks_status world_try_open(struct world *world, struct ks_error *err);
 /* Cuts the power (or, clean, stops in order) and opens again. */
 void world_restart(struct world *world, bool is_clean);
+/* What "backup-catalog" makes, and cutting the power and starting with that instead of the catalog
+ * of today. The copy belongs to the world afterwards; NULL: with the catalog that is there. With
+ * cut_after the power goes again in the middle of the start. */
+struct ks_kv_model *world_copy_catalog(struct world *world);
+enum ks_status world_restart_with(
+    struct world *world, struct ks_kv_model *copy, struct ks_error *err);
 void world_pump(struct world *world);
 /* Everything durable goes to segments. */
 void world_flush(struct world *world);

@@ -250,6 +250,29 @@ START_TEST(an_erased_environment_is_empty_and_erasing_none_is_fine)
 }
 END_TEST
 
+/* While somebody goes on writing: what was committed before is in it, and nothing else. */
+START_TEST(a_copy_is_an_environment_of_its_own)
+{
+    temp_dir_renew();
+    struct ks_kv_options options = options_at(temp_path("kv"));
+    struct ks_kv *kv = open_with(&options);
+    struct ks_error err = KS_ERROR_INIT;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < 20; i++)
+        ck_assert_int_eq(put_one(kv, i, 8000), KS_OK);
+    options.path = temp_path("copy");
+    ck_assert_msg(ks_kv_lmdb_copy(kv, options.path, &bytes, &err) == KS_OK, "%s", err.text);
+    ck_assert_uint_gt(bytes, 20 * 8000);
+    ck_assert_int_eq(put_one(kv, 99, 100), KS_OK);
+    ck_assert_int_eq(ks_kv_lmdb_copy(kv, options.path, &bytes, &err), KS_IO); /* it is there */
+    ks_kv_close(kv);
+    kv = open_with(&options);
+    ck_assert(has_row(kv, 0) && has_row(kv, 19) && !has_row(kv, 99));
+    ck_assert_int_eq(put_one(kv, 100, 100), KS_OK);
+    ks_kv_close(kv);
+}
+END_TEST
+
 START_TEST(readers_do_not_belong_to_a_thread)
 {
     temp_dir_renew();
@@ -276,5 +299,6 @@ KS_SUITE("storage/kv_lmdb")
     KS_TEST(an_unlocked_reader_makes_no_file_and_changes_none);
     KS_TEST(reading_what_is_not_there_makes_nothing);
     KS_TEST(an_erased_environment_is_empty_and_erasing_none_is_fine);
+    KS_TEST(a_copy_is_an_environment_of_its_own);
     KS_TEST(readers_do_not_belong_to_a_thread);
 }
