@@ -41,3 +41,40 @@ enum kstream_status kstream_confirm_clock(struct kstream_client *client, uint32_
         client_confirm_clock(client, client_call_deadline_ns(client, timeout_ms), info, &inner);
     return client_result(st, &inner, client->last_request_id, err);
 }
+
+static enum ks_status client_backup_catalog(struct kstream_client *client, uint64_t deadline_ns,
+    struct kstream_catalog_copy *copy, struct ks_error *err)
+{
+    Kstream__BackupCatalogRequest request = KSTREAM__BACKUP_CATALOG_REQUEST__INIT;
+    struct client_exchange exchange = {.op = KS_OP_BACKUP_CATALOG,
+        .request = &request.base,
+        .deadline_ns = deadline_ns,
+        .is_repeatable = true};
+    struct ks_arena arena;
+    ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
+    ProtobufCMessage *message = NULL;
+    enum ks_status st = client_call(client, &exchange, &arena, &message, err);
+    if (st == KS_OK && copy) {
+        const Kstream__BackupCatalogResponse *answer = (const void *)message;
+        struct kstream_catalog_copy filled = {.size = sizeof filled,
+            .bytes = answer->bytes,
+            .created_unix_ms = answer->created_unix_ms,
+            .kept = answer->kept};
+        snprintf(filled.path, sizeof filled.path, "%s", answer->path);
+        size_t size = copy->size;
+        memcpy(copy, &filled, KS_MIN(size, sizeof filled));
+        copy->size = size;
+    }
+    ks_arena_fini(&arena);
+    return st;
+}
+
+enum kstream_status kstream_backup_catalog(struct kstream_client *client,
+    const struct kstream_call_options *options, struct kstream_catalog_copy *copy,
+    struct kstream_error *err)
+{
+    struct ks_error inner = KS_ERROR_INIT;
+    uint64_t deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0));
+    enum ks_status st = client_backup_catalog(client, deadline_ns, copy, &inner);
+    return client_result(st, &inner, client->last_request_id, err);
+}

@@ -519,6 +519,31 @@ KSTREAM_API enum kstream_status kstream_update_account(struct kstream_client *cl
     const char *commitment_status, const struct kstream_setting_options *options,
     struct kstream_account_info *info, struct kstream_error *err) KSTREAM_MUST_USE;
 
+struct kstream_catalog_copy {
+    size_t size;
+    uint64_t bytes;
+    uint64_t created_unix_ms;
+    uint32_t kept;   /* copies there are now, on the broker's machine */
+    char path[1024]; /* there; a longer one is cut short */
+};
+#define KSTREAM_CATALOG_COPY_INIT                                                                  \
+    {                                                                                              \
+        sizeof(struct kstream_catalog_copy), 0, 0, 0, ""                                           \
+    }
+
+/*
+ * A copy of the catalog, now, beside those that the broker makes every day. Should the catalog ever
+ * be lost, "kstreamctl restore-catalog" puts one back. Errors: KSTREAM_IN_USE one is being made;
+ * KSTREAM_STORAGE_FULL.
+ *
+ * Example:
+ *     struct kstream_catalog_copy copy = KSTREAM_CATALOG_COPY_INIT;
+ *     st = kstream_backup_catalog(client, NULL, &copy, &err);
+ */
+KSTREAM_API enum kstream_status kstream_backup_catalog(struct kstream_client *client,
+    const struct kstream_call_options *options, struct kstream_catalog_copy *copy,
+    struct kstream_error *err) KSTREAM_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -20,6 +20,7 @@
 #define CATALOG_AHEAD_BYTES (16ull << 20) /* DESIGN: deletes can commit on a full disk */
 #define INDEX_MAP_BYTES_MAX (64ull << 30)
 #define CHECKER_EXIT_DAMAGED 3
+#define RESTORED_MARK "catalog/restored"
 
 static bool path_in(const struct ks_datadir *dir, const char *name, char path[PATH_MAX])
 {
@@ -97,7 +98,24 @@ static enum ks_status take_clean_mark(struct ks_datadir *dir, struct ks_error *e
     dir->was_clean = unlink(path) == 0;
     if (!dir->was_clean && errno != ENOENT)
         return ks_fail(err, KS_IO, errno, "cannot remove '%s'", path);
-    return dir->was_clean ? sync_path(dir->path, err) : KS_OK;
+    enum ks_status st = dir->was_clean ? sync_path(dir->path, err) : KS_OK;
+    if (!path_in(dir, RESTORED_MARK, path))
+        return ks_fail(err, KS_IO, ENAMETOOLONG, "cannot use '%s'", dir->path);
+    dir->is_catalog_copy = access(path, F_OK) == 0;
+    dir->was_clean = dir->was_clean && !dir->is_catalog_copy; /* that was another catalog */
+    return st;
+}
+
+enum ks_status ks_datadir_catalog_adopted(struct ks_datadir *dir, struct ks_error *err)
+{
+    char path[PATH_MAX];
+    if (!dir->is_catalog_copy)
+        return KS_OK;
+    dir->is_catalog_copy = false;
+    if (!path_in(dir, RESTORED_MARK, path) || unlink(path) < 0)
+        return ks_fail(err, KS_IO, errno, "cannot remove '%s/" RESTORED_MARK "'", dir->path);
+    *strrchr(path, '/') = '\0'; /* the folder */
+    return sync_path(path, err);
 }
 
 /* One more than the last run's number. */
@@ -255,9 +273,8 @@ static enum ks_status await_checker(
         snprintf(reason, sizeof(reason), "reading it ended the checker (signal %d)",
             WIFSIGNALED(status) ? WTERMSIG(status) : 0);
     return ks_fail(err, KS_CORRUPT, 0,
-        "the catalog is damaged: %.90s. Nothing was changed. Keep a copy of the data directory, "
-        "put back catalog/ "
-        "from a backup, start again",
+        "the catalog is damaged: %.90s. Nothing was changed. Put back a backup of it with "
+        "kstreamctl restore-catalog, start again",
         reason);
 }
 

@@ -8,7 +8,8 @@
  *   iterator.key    daemon/iterator.h
  *   clock           daemon/timekeeper.h
  *   addresses       daemon/addresses.h
- *   catalog/ index/ LMDB
+ *   catalog/ index/ LMDB; catalog/restored: it is a copy, put back (daemon/catalog_copy.h)
+ *   catalog.copies/ copies of the catalog
  *   journal/ segments/ quarantine/  the engine's
  */
 #ifndef KS_DAEMON_DATADIR_H
@@ -21,6 +22,8 @@
 
 #include <sys/types.h>
 
+#define KS_CATALOG_COPIES_DIR "catalog.copies"
+
 struct ks_datadir {
     char path[4096];
     struct ks_io *io;
@@ -28,7 +31,8 @@ struct ks_datadir {
     struct ks_kv *index; /* the engine's, which closes it; here to be synced by mark_clean */
     uint64_t run_id;
     bool was_clean;
-    pid_t checker; /* the forked catalog check under way; 0 = none */
+    bool is_catalog_copy; /* put back by restore-catalog, and not yet brought up to date */
+    pid_t checker;        /* the forked catalog check under way; 0 = none */
     int checker_pipe;
 };
 
@@ -49,6 +53,9 @@ enum ks_status ks_datadir_open(const struct ks_datadir_options *options, struct 
  * check has got on. Errors: KS_CORRUPT the check failed or died: the text says what to do. */
 enum ks_status ks_datadir_open_catalog(struct ks_datadir *dir, void (*on_progress)(void *arg),
     void *arg, struct ks_error *err) KS_MUST_USE;
+/* The engine has brought the copy up to date, durably. Errors: KS_IO: then the next start does so
+ * again, which changes nothing. */
+enum ks_status ks_datadir_catalog_adopted(struct ks_datadir *dir, struct ks_error *err) KS_MUST_USE;
 /* ks_engine_options.open_index; arg: the datadir. */
 enum ks_status ks_datadir_open_index(
     void *arg, bool erase_first, struct ks_kv **out_kv, struct ks_error *err) KS_MUST_USE;

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/map_copy.h"
 #include "daemon/acceptor.h"
+#include "daemon/catalog_copy.h"
 #include "daemon/config.h"
 #include "daemon/datadir.h"
 #include "daemon/descriptors.h"
@@ -51,6 +52,7 @@ struct daemon {
     struct ks_config latest;  /* as the last good reading said */
     struct ks_logger logger;
     struct ks_datadir datadir;
+    struct ks_catalog_copies copies;
     struct ks_server server;
     struct ks_timekeeper timekeeper;
     struct ks_memory memory;
@@ -205,6 +207,8 @@ static enum ks_status start_engine(struct daemon *daemon, struct ks_error *err)
         .open_index_arg = &daemon->datadir,
         .clock = &daemon->timekeeper.clock.clock,
         .events = &daemon->logger.events,
+        .is_catalog_copy = daemon->datadir.is_catalog_copy,
+        .accepts_older_catalog = daemon->config.storage_accept_older_catalog,
         .on_poison = daemon_on_poison,
         .on_poison_arg = daemon,
         .on_progress = daemon_on_progress,
@@ -221,7 +225,8 @@ static enum ks_status start_engine(struct daemon *daemon, struct ks_error *err)
             journal_bytes / 2 & ~(uint64_t)0xfffff, options.limits.journal_first_file_bytes);
     options.limits.journal_bytes = ks_max_u64(journal_bytes, 2 * options.limits.journal_file_bytes);
     share_descriptors(daemon, &options.limits);
-    return ks_engine_open(&options, &daemon->server.engine, err);
+    st = ks_engine_open(&options, &daemon->server.engine, err);
+    return st ? st : ks_datadir_catalog_adopted(&daemon->datadir, err);
 }
 
 static void log_recovery(struct daemon *daemon)
@@ -317,6 +322,8 @@ static enum ks_status start_server(struct daemon *daemon, struct ks_error *err)
     server->run_id = daemon->datadir.run_id;
     server->started_mono_ns = ks_clock_mono_ns(&ks_clock_system);
     server->started_unix_ms = ks_server_unix_ms(server);
+    server->copies = &daemon->copies;
+    ks_catalog_copies_init(&daemon->copies, server, &daemon->datadir);
     enum ks_status st = ks_token_key_load(daemon->datadir.path, &server->token_key, err);
     if (!st)
         st = ks_readers_create((unsigned)daemon->config.threads_readers, &server->readers, err);
@@ -501,6 +508,7 @@ static void daemon_wait(struct daemon *daemon)
         if (now_ms - ticked_ms >= TICK_MS) {
             ks_timekeeper_tick(&daemon->timekeeper);
             memory_tick(daemon);
+            ks_catalog_copies_tick(&daemon->copies);
             ticked_ms = now_ms;
         }
         if (poll(fds, KS_COUNT_OF(fds), ks_watchdog_sleep_ms(&daemon->watchdog, now_ms, TICK_MS)) <

@@ -198,6 +198,7 @@ void ks_op_decrease_stream_retention_period(struct ks_call *call, const Protobuf
 void ks_op_restore_stream(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_describe_compactor(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_compact(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_backup_catalog(struct ks_call *call, const ProtobufCMessage *request);
 /* DeleteStream with enforce_retention. */
 void ks_op_delete_stream_later(struct ks_call *call, const struct ks_stream_address *address);
 void ks_op_describe_host(struct ks_call *call, const ProtobufCMessage *request);

@@ -125,6 +125,7 @@ static const struct {
     {KS_OP_RESTORE_STREAM, ks_op_restore_stream},
     {KS_OP_DESCRIBE_COMPACTOR, ks_op_describe_compactor},
     {KS_OP_COMPACT, ks_op_compact},
+    {KS_OP_BACKUP_CATALOG, ks_op_backup_catalog},
     {KS_OP_DESCRIBE_HOST, ks_op_describe_host},
     {KS_OP_DESCRIBE_USAGE, ks_op_describe_usage},
 };

@@ -12,6 +12,8 @@
 #include "daemon/timekeeper.h"
 #include "storage/engine.h"
 
+struct ks_catalog_copies;
+
 struct ks_server {
     const struct ks_config *config;   /* as at the start; LIVE settings are read from live */
     struct ks_live live;              /* as they are now */
@@ -30,8 +32,9 @@ struct ks_server {
     const struct ks_addresses *addresses; /* of its doors, set before the loops run; NULL: none */
     struct ks_loop_shared loop_shared;
     struct ks_meter *meter;
-    struct ks_limits *limits; /* what streams with limits have taken */
-    _Atomic uint64_t clients; /* connections that have asked for anything, ever */
+    struct ks_limits *limits;         /* what streams with limits have taken */
+    _Atomic uint64_t clients;         /* connections that have asked for anything, ever */
+    struct ks_catalog_copies *copies; /* of the catalog */
     struct ks_loop *loops;
     unsigned loop_count;
     _Atomic uint64_t pressure_mono_ms; /* when the pressure on puts was last looked at */

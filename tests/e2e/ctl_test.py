@@ -42,6 +42,17 @@ def begin(scratch):
     return broker, Ctl(broker.addresses["native"])
 
 
+def stopped_directory(scratch):
+    """As far as restore-catalog looks: the lock, and a copy of the catalog."""
+    path = os.path.join(scratch, "stopped")
+    copy = os.path.join(path, "catalog.copies", "2026-01-02T03-04-05Z")
+    os.makedirs(copy)
+    open(os.path.join(path, "lock"), "w").close()
+    with open(os.path.join(copy, "data.mdb"), "wb") as file:
+        file.write(bytes(16) + struct.pack("<I", 0xBEEFC0DE) + bytes(8172))
+    return path
+
+
 def iterator(ctl, shard=0, stream="clicks"):
     return ctl("get-shard-iterator", stream, "--shard-id", str(shard), "--shard-iterator-type", "TRIM_HORIZON",
                "--query", "ShardIterator", "-o", "text").strip()

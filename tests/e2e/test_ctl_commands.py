@@ -5,7 +5,7 @@ from ctl_test import *
 
 # A line per command that succeeds: its words, a query and what that finds. "NEW", "OLD" and "KEPT" are streams of this run
 # alone: to be made, there (with two shards), deleted but kept; "AT" is an iterator at the start of stream "zz", which holds
-# one record.
+# one record; "DIR" the directory of a broker that is stopped.
 LINES = {
     "create-stream": (["NEW", "--shards", "1"], "StreamStatus", "ACTIVE"),
     "list-streams": ([], "StreamNames[?@ == 'zz'] | [0]", "zz"),
@@ -38,6 +38,8 @@ LINES = {
     "update-account-settings": (["Status=DISABLED"], "MinimumThroughputBillingCommitment.Status", "DISABLED"),
     "describe-compactor": ([], "Scrubber.DamagedRecords", 0),
     "compact": (["--dry-run"], "WouldGo.Segments", 0),
+    "backup-catalog": ([], "Missing", None),
+    "restore-catalog": (["--data-dir", "DIR"], "Missing", None),
     "put-record": (["other", "--partition-key", "k", "--data", "d"], "ShardId", "shardId-000000000000"),
     "put-records": (["other", "--records", "Data=a,PartitionKey=k", "Data=b,PartitionKey=k"], "FailedRecordCount", 0),
     "put": (["other", os.devnull, "--progress", "none"], "records", 0),
@@ -55,7 +57,7 @@ LINES = {
 }
 # Those that ask no broker.
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/zz"
-LOCAL = ("completion", "help", "version")
+LOCAL = ("completion", "help", "version", "restore-catalog")
 OUTPUTS = ("json", "ndjson", "table", "csv", "text", "none")
 
 
@@ -72,13 +74,13 @@ def prepare(scratch):
 class Lines:
     """Words of a command that succeeds, again and again."""
 
-    def __init__(self, ctl, at):
-        self.ctl, self.at, self.number = ctl, at, 0
+    def __init__(self, ctl, at, directory):
+        self.ctl, self.at, self.number, self.directory = ctl, at, 0, directory
 
     def __call__(self, command):
         self.number += 1
         names = {"NEW": "new%d" % self.number, "OLD": "old%d" % self.number, "KEPT": "kept%d" % self.number, "AT": self.at,
-                 "ARN": ARN}
+                 "ARN": ARN, "DIR": self.directory}
         words, query, expected = LINES[command]
         for name in ("OLD", "KEPT"):
             if name in words:
@@ -122,7 +124,7 @@ def test_every_command_has_its_line(scratch):
 
 def test_every_command_honours_every_output_query_and_columns(scratch):
     broker, ctl, at = prepare(scratch)
-    line = Lines(ctl, at)
+    line = Lines(ctl, at, stopped_directory(scratch))
     for command in LINES:
         for output in OUTPUTS:
             try:

@@ -204,6 +204,7 @@ static void do_request(struct fake_request *request)
     case KS_OP_RESTORE_STREAM:
     case KS_OP_DESCRIBE_COMPACTOR:
     case KS_OP_COMPACT:
+    case KS_OP_BACKUP_CATALOG:
     case KS_OP_DESCRIBE_HOST:
     case KS_OP_DESCRIBE_USAGE:
         break;
