@@ -134,10 +134,12 @@ static enum ks_status raise_run(struct ks_datadir *dir, struct ks_error *err)
     }
     dir->run_id = strtoull(text, NULL, 10) + 1;
     int bytes = snprintf(text, sizeof(text), "%llu\n", (unsigned long long)dir->run_id);
+    /* A number for monitoring is not worth refusing to start on a full disk. */
     fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 && (errno == ENOSPC || errno == EDQUOT))
+        return KS_OK;
     if (fd < 0)
-        return ks_fail(
-            err, errno == ENOSPC ? KS_STORAGE_FULL : KS_IO, errno, "cannot write '%s'", fresh);
+        return ks_fail(err, KS_IO, errno, "cannot write '%s'", fresh);
     ssize_t n = write(fd, text, (size_t)bytes);
     int errnum = n < 0 ? errno : ENOSPC;
     close(fd);
@@ -145,7 +147,6 @@ static enum ks_status raise_run(struct ks_datadir *dir, struct ks_error *err)
         return KS_OK;
     if (n == bytes)
         return ks_fail(err, KS_IO, errno, "cannot rename '%s'", fresh);
-    /* A number for monitoring is not worth refusing to start on a full disk. */
     unlink(fresh);
     return errnum == ENOSPC || errnum == EDQUOT
                ? KS_OK

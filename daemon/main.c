@@ -334,6 +334,11 @@ static enum ks_status start_server(struct daemon *daemon, struct ks_error *err)
         st = start_loops(daemon, err);
     if (!st)
         st = ks_addresses_write(daemon->datadir.path, &daemon->sockets.addresses, err);
+    if (st == KS_STORAGE_FULL) { /* no reason to leave everybody without their records */
+        ks_emit(&daemon->logger.events, KS_LEVEL_WARNING, "daemon.no_addresses", "why=\"%s\"",
+            err->text);
+        st = KS_OK;
+    }
     return st;
 }
 
@@ -424,7 +429,7 @@ static void check_poison(struct daemon *daemon)
 }
 
 /* Also after a start that failed half-way: every part may be missing. */
-static void daemon_stop(struct daemon *daemon, bool is_orderly)
+static bool daemon_stop(struct daemon *daemon, bool is_orderly)
 {
     struct ks_server *server = &daemon->server;
     struct ks_error error = KS_ERROR_INIT;
@@ -465,6 +470,7 @@ static void daemon_stop(struct daemon *daemon, bool is_orderly)
         close(daemon->signal_fd);
     if (daemon->poison_fd >= 0)
         close(daemon->poison_fd);
+    return is_clean;
 }
 
 static void notify_ready(struct daemon *daemon)
@@ -555,7 +561,7 @@ static int daemon_run(struct daemon *daemon, bool is_print_addresses)
             "status=%s why=\"%s\"", ks_status_name(st), error.text);
         ks_notify_send(
             &daemon->notify, "STATUS=cannot start: %s\nERRNO=%d", error.text, error.errnum);
-        daemon_stop(daemon, false);
+        KS_IGNORE(daemon_stop(daemon, false), "why it could not start is said");
         ks_logger_fini(&daemon->logger);
         fprintf(stderr, "kstreamd: %s\n", error.text);
         return ks_status_info(st)->exit_code;
@@ -580,8 +586,8 @@ static int daemon_run(struct daemon *daemon, bool is_print_addresses)
     daemon->watchdog.events = &daemon->logger.events;
     notify_ready(daemon);
     daemon_wait(daemon);
-    daemon_stop(daemon, true);
-    ks_emit(&daemon->logger.events, KS_LEVEL_INFO, "daemon.stopped", "text=\"in order\"");
+    if (daemon_stop(daemon, true)) /* else it has said what was left for the next start */
+        ks_emit(&daemon->logger.events, KS_LEVEL_INFO, "daemon.stopped", "text=\"in order\"");
     ks_logger_fini(&daemon->logger);
     return 0;
 }

@@ -358,7 +358,6 @@ static void write_scrubber(struct writer *writer, const struct ks_compactor_stat
     single(writer, METRIC_SCRUB_PASSES, compactor->scrub_passes);
     begin(writer, METRIC_SCRUB_END);
     sample_milli(writer, "", (int64_t)compactor->scrub_last_pass_unix_ms);
-    single(writer, METRIC_CHECKSUM_ERRORS, compactor->scrub_damaged_records);
 }
 
 static void write_engine(
@@ -386,6 +385,7 @@ static void write_engine(
     single(writer, METRIC_INDEX_LOOKUPS, stats->index_lookups);
     single(writer, METRIC_INDEX_REBUILDS, stats->index_rebuilds);
     write_scrubber(writer, &compactor);
+    single(writer, METRIC_CHECKSUM_ERRORS, compactor.scrub_damaged_records + stats->damage_met);
 }
 
 static void write_clock(struct writer *writer, struct ks_server *server)

@@ -114,7 +114,9 @@ static void fill_settings(Kstream__DescribeHostResponse *response, struct ks_ser
                                  is_beyond_loopback(server->addresses->http));
     response->is_scrubbing_off =
         config->storage_scrub_interval == 0 || config->storage_scrub_rate == 0;
-    response->damaged_records = compactor.scrub_damaged_records;
+    struct ks_engine_stats stats;
+    ks_engine_stats(server->engine, &stats);
+    response->damaged_records = compactor.scrub_damaged_records + stats.damage_met;
 }
 
 static const ProtobufCMessage *build_host(

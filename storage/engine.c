@@ -420,6 +420,7 @@ void ks_engine_stats(struct ks_engine *engine, struct ks_engine_stats *out)
         .files_pooled = counts[KS_COUNT_FILES_POOLED],
         .files_recycled = counts[KS_COUNT_FILES_RECYCLED],
         .pinned_bytes = counts[KS_COUNT_PINNED_BYTES],
+        .damage_met = counts[KS_COUNT_DAMAGE_MET] + engine->recovery.damaged_batches,
         .tail_bytes = atomic_load(&engine->tail_budget.used_bytes),
         .journal_used_percent = ks_journal_used_percent(engine->journal),
         .is_disk_full = atomic_load(&engine->is_disk_full)};

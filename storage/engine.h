@@ -188,7 +188,8 @@ struct ks_engine_stats {
         duplicates_answered;
     uint64_t index_entries_written, index_lookups, index_rebuilds, files_pooled, files_recycled,
         pinned_bytes;
-    bool is_disk_full; /* what is refused now is refused because of that */
+    uint64_t damage_met; /* places where this start, or a read since, found something damaged */
+    bool is_disk_full;   /* what is refused now is refused because of that */
 };
 void ks_engine_stats(struct ks_engine *engine, struct ks_engine_stats *out);
 

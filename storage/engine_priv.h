@@ -73,6 +73,7 @@ enum ks_counter {
     KS_COUNT_FILES_POOLED,
     KS_COUNT_FILES_RECYCLED,
     KS_COUNT_PINNED_BYTES,
+    KS_COUNT_DAMAGE_MET, /* by starts and reads, not by the scrubber */
     KS_COUNT_SEGMENTS_RETIRED,
     KS_COUNT_BYTES_RETIRED,
     KS_COUNT_RECORDS_RETIRED,

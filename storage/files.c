@@ -11,6 +11,9 @@
 #define FILES_A_ROUND 256u
 #define FOLDERS 256u
 #define RETRY_AFTER_NS 1000000000ULL
+/* With less than so many segments free, no space is kept in used files. */
+#define SHORT_BELOW_SEGMENTS 16u
+#define SHORT_LOOK_MS 10000u
 
 enum file_use {
     FILE_MAKING, /* its row is being committed, or the file is being made */
@@ -344,10 +347,36 @@ static void pool_fill(struct ks_files *files)
         pool_put(files, file_of(node));
 }
 
-static bool round_plan_drop(struct ks_files *files)
+/* mu held. Space is short: what used files hold is worth more to everybody else. A file that one
+ * log filled would also stay whole in the hands of one with a single record. */
+static void pool_empty(struct ks_files *files)
 {
     struct ks_list *node;
-    pool_fill(files);
+    while ((node = ks_list_pop(&files->recycled))) {
+        files->ready_count--;
+        files->recycled_count--;
+        file_of(node)->use = FILE_SPARE;
+        ks_list_push(&files->spare, node);
+    }
+}
+
+static bool disk_is_short(const struct ks_files *files)
+{
+    struct ks_fs_info info;
+    struct ks_error error;
+    if (ks_io_fs_info(files->engine->options.io, &info, &error))
+        return false;
+    return info.free_bytes < SHORT_BELOW_SEGMENTS * files->engine->options.limits.segment_bytes;
+}
+
+/* mu held. */
+static bool round_plan_drop(struct ks_files *files, bool is_short)
+{
+    struct ks_list *node;
+    if (is_short)
+        pool_empty(files);
+    else
+        pool_fill(files);
     for (uint32_t i = 0; i < FILES_A_ROUND && (node = ks_list_pop(&files->spare)); i++) {
         file_of(node)->use = FILE_GOING;
         file_of(node)->is_present = true;
@@ -401,16 +430,19 @@ static bool files_begin(void *self)
     struct ks_files *files = self;
     if (ks_engine_is_poisoned(files->engine))
         return false;
+    bool is_short = disk_is_short(files);
     KS_LOCK_SCOPE(&files->mu);
     if (files->state == ROUND_MAKE_FILES)
         return true;
     if (files->state != ROUND_IDLE)
         return false;
-    if (round_plan_drop(files))
+    if (round_plan_drop(files, is_short))
         return true;
     uint64_t now = ks_clock_mono_ns(files->engine->options.clock);
     bool may_make = now >= files->retry_mono_ns;
-    files->step.idle_ms_max = may_make ? 0 : RETRY_AFTER_NS / 1000000;
+    files->step.idle_ms_max = files->recycled_count > 0 ? SHORT_LOOK_MS : 0;
+    if (!may_make)
+        files->step.idle_ms_max = RETRY_AFTER_NS / 1000000;
     return may_make && round_plan_make(files);
 }
 
@@ -686,9 +718,11 @@ static void sort_out(struct ks_files *files)
     {
         struct file *file = slot->value;
         if (file->use == FILE_IN_USE) {
-            if (!file->is_present)
-                ks_emit(engine->options.events, KS_LEVEL_ERROR, "files.missing", "file=%016llx",
-                    (unsigned long long)file->file_id);
+            if (file->is_present)
+                continue;
+            ks_engine_count(engine, KS_COUNT_DAMAGE_MET, 1);
+            ks_emit(engine->options.events, KS_LEVEL_ERROR, "files.missing", "file=%016llx",
+                (unsigned long long)file->file_id);
             continue;
         }
         if (!file->is_present || file->use == FILE_GOING) {

@@ -5,9 +5,10 @@
  *
  * Life: row POOL committed -> file made, directory synced -> in the pool -> taken by a log
  * (generation + 1; the row becomes ACTIVE in the commit of its first flushpoint) -> SEALED ->
- * RETIRED (commit) -> no pin left -> in the pool again, or unlinked. A RETIRED row is as good as a
- * POOL row: what counts is that nothing reads the file any more. Threads: take, want and give_back
- * from any; the disk work is in the files step.
+ * RETIRED (commit) -> no pin left -> in the pool again, or unlinked (the pool has enough, or the
+ * disk is short of space: then those in the pool that hold space go as well). A RETIRED row is as
+ * good as a POOL row: what counts is that nothing reads the file any more. Threads: take, want and
+ * give_back from any; the disk work is in the files step.
  */
 #ifndef KS_STORAGE_FILES_H
 #define KS_STORAGE_FILES_H

@@ -238,6 +238,7 @@ static void refused(struct ks_flush *flush, const struct ks_error *error)
         error->text);
     if (error->status == KS_STORAGE_FULL)
         atomic_store(&flush->engine->is_disk_full, true);
+    ks_files_want(flush->engine->files, 0); /* it gives back what it can spare */
     KS_LOCK_SCOPE(&flush->mu);
     flush->waits_for_files = false;
     flush->retry_mono_ns = ks_clock_mono_ns(flush->engine->options.clock) + RETRY_AFTER_NS;

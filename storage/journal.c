@@ -2,6 +2,9 @@
 
 #include "base/alloc.h"
 #include "storage/journal_priv.h"
+#include "storage/journal_reserve.h"
+
+#include <errno.h>
 
 #define FILE_BYTES_MIN (64u << 10)
 #define OLDEST_LOGS_MAX 256u
@@ -534,10 +537,38 @@ void ks_journal_adopt(struct ks_journal *journal, struct ks_journal_file *file, 
         journal_add_ready(journal, file);
 }
 
-/*
- * A ready file; else a new short one; else, on a full disk, the oldest file that nobody needs: this
- * run's durable commit of its run id proves that the catalog which says so is on disk.
- */
+/* On a full disk, the oldest file that nobody needs: this run's durable commit of its run id proves
+ * that the catalog which says so is on disk. */
+static struct ks_journal_file *journal_unneeded_file(struct ks_journal *journal, uint64_t needed)
+{
+    if (ks_list_is_empty(&journal->full))
+        return NULL;
+    struct ks_journal_file *file = file_of(journal->full.next);
+    if (ks_journal_file_is_needed(file) || file->bytes < needed)
+        return NULL;
+    ks_list_remove(&file->link);
+    ks_journal_file_forget(file);
+    return file;
+}
+
+/* The last resort: as little as a run needs, out of the reserve. */
+static enum ks_status journal_reserve_file(struct ks_journal *journal, uint64_t needed,
+    struct ks_journal_file **out_file, struct ks_error *err)
+{
+    struct ks_journal_reserve reserve = ks_journal_reserve_plan(journal->io, journal->file_bytes);
+    uint64_t bytes = ks_max_u64(reserve.piece / 2, needed);
+    if (!ks_journal_reserve_spend(journal->io, &reserve, bytes))
+        return ks_fail(err, KS_STORAGE_FULL, ENOSPC,
+            "the disk is full and every journal file is needed: free %llu KiB on it, start again, "
+            "then delete streams that nobody needs",
+            (unsigned long long)ks_max_u64(reserve.piece, 4 * needed) >> 10);
+    ks_emit(journal->engine->options.events, KS_LEVEL_WARNING, "journal.reserve_used", "bytes=%llu",
+        (unsigned long long)bytes);
+    return ks_journal_make_now(journal, bytes, bytes, out_file, err);
+}
+
+/* A ready file; else a new short one; on a full disk one that nobody needs, or one from the
+ * reserve. */
 static enum ks_status journal_first_file(struct ks_journal *journal, uint64_t block_bytes,
     struct ks_journal_file **out_file, struct ks_error *err)
 {
@@ -555,15 +586,13 @@ static enum ks_status journal_first_file(struct ks_journal *journal, uint64_t bl
     uint64_t bytes = journal->files_target > 2 ? zeroed : journal->file_bytes;
     enum ks_status st =
         ks_journal_make_now(journal, ks_max_u64(bytes, needed), zeroed, out_file, err);
+    if (st == KS_STORAGE_FULL && (*out_file = journal_unneeded_file(journal, needed)))
+        return KS_OK;
+    if (st == KS_STORAGE_FULL)
+        st = journal_reserve_file(journal, needed, out_file, err);
     if (!st)
         journal->file_count++;
-    if (st != KS_STORAGE_FULL || ks_list_is_empty(&journal->full) ||
-        ks_journal_file_is_needed(file_of(journal->full.next)) ||
-        file_of(journal->full.next)->bytes < needed)
-        return st;
-    *out_file = file_of(ks_list_pop(&journal->full));
-    ks_journal_file_forget(*out_file);
-    return KS_OK;
+    return st;
 }
 
 /* The first block: empty, or with what recovery has decided and nobody may see undone. */
@@ -627,5 +656,11 @@ enum ks_status ks_journal_start(
         return st;
     journal->current = file;
     st = journal_write_first(journal, start, err);
-    return st ? st : journal_make_spares(journal, err);
+    if (!st)
+        st = journal_make_spares(journal, err);
+    const struct ks_journal_reserve reserve =
+        ks_journal_reserve_plan(journal->io, journal->file_bytes);
+    if (!st)
+        ks_journal_reserve_fill(journal->io, &reserve);
+    return st;
 }

@@ -125,6 +125,7 @@ static enum ks_status header_check(
 
 static void segment_note_damage(struct ks_segment *segment, const struct ks_error *error)
 {
+    ks_engine_count(segment->engine, KS_COUNT_DAMAGE_MET, 1);
     ks_emit(segment->engine->options.events, KS_LEVEL_ERROR, "segment.damaged",
         "file=%016llx log=%llu why=\"%s\"", (unsigned long long)segment->file_id,
         (unsigned long long)segment->log_id, error->text);

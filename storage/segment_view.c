@@ -175,6 +175,7 @@ static enum ks_status damage_bounds(struct ks_segment_view *view, uint64_t offse
         found.next_offset = view->sparse[i].offset;
         break;
     }
+    ks_engine_count(view->segment->engine, KS_COUNT_DAMAGE_MET, 1);
     ks_emit(view->segment->engine->options.events, KS_LEVEL_ERROR, "read.damaged",
         "file=%016llx log=%llu offset=%llu first_sequence=%llu last_sequence=%llu",
         (unsigned long long)view->segment->file_id, (unsigned long long)view->segment->log_id,

@@ -361,7 +361,7 @@ static void check_damage(struct doctor *doctor)
         say(doctor, "damage", VERDICT_PROBLEM,
             "replace the disk; stop kstreamd and run kstream-inspect verify DIR to see which "
             "records are lost",
-            "stored records found damaged since the start: %llu",
+            "damage met since the start (by the start, reads or verifying): %llu",
             (unsigned long long)broker->damaged_records);
     else
         say(doctor, "damage", VERDICT_OK, NULL, "none was found since the start");

@@ -124,6 +124,53 @@ def full_disk_refuses_puts_keeps_reads_and_recovers(scratch, kind):
         disk.unmount()
 
 
+def full_disk_is_restarted_and_tidied(scratch, kind):
+    """Full of the broker's own data: killed and started again and again, and deleting a stream is enough to make room."""
+    disk = SmallDisk(scratch, 192 * MIB, kind)
+    flags = ("--journal-file-bytes", "4MiB", "--journal-bytes", "16MiB", "--segment-bytes", "16MiB", "--flush-bytes", "4MiB",
+             "--flush-age", "50ms")
+    try:
+        broker = Broker(scratch, *flags, data_dir=os.path.join(disk.mounted, "data"))
+        client = broker.client()
+        client.create_stream("s")
+        acknowledged = []
+
+        def is_full():
+            try:
+                client.put("s", [("k", b"%08d" % len(acknowledged) + bytes(900000))])
+                acknowledged.append(len(acknowledged))
+            except Refused as error:
+                return error.is_("KS_STORAGE_FULL")
+        wait_until(is_full, "the disk is full")
+        disk.fill()
+        for _ in range(5):
+            broker.kill()
+            broker = Broker(scratch, *flags, data_dir=broker.data_dir, wait=False)
+            broker.wait_logged("daemon.ready")
+            address = re.search("native=(\\S+)", broker.log()).group(1)  # the file of addresses may not fit
+            client = Client(socket.create_connection(address.split(":"), timeout=DEADLINE_S))
+            assert [int(value[:8]) for value in values_of(client, "s")] == acknowledged
+        client.call(DELETE, (1, "s"))
+
+        def is_taken(call):
+            try:
+                call()
+                return True
+            except Refused as error:
+                assert error.is_("KS_STORAGE_FULL") or error.is_("KS_THROTTLED"), error
+        wait_until(lambda: is_taken(lambda: client.create_stream("t")), "a stream can be made")
+        for i in range(40):
+            put = lambda: client.put("t", [("k", b"%08d" % i + bytes(900000))])
+            wait_until(lambda: is_taken(put), "a record is taken")
+        assert len(values_of(client, "t")) == 40
+        assert os.statvfs(disk.mounted).f_bavail * os.statvfs(disk.mounted).f_frsize > 16 * MIB
+        broker.stop()
+    finally:
+        for broker in list(Broker.alive):
+            broker.kill()
+        disk.unmount()
+
+
 def start_on_a_full_disk_says_so(scratch, kind):
     disk = SmallDisk(scratch, 64 * MIB, kind)
     try:
@@ -171,10 +218,14 @@ def test_full_ext4_refuses_puts_keeps_reads_and_recovers(scratch):
     full_disk_refuses_puts_keeps_reads_and_recovers(scratch, "ext4")
 
 
+def test_full_ext4_is_restarted_and_tidied(scratch):
+    full_disk_is_restarted_and_tidied(scratch, "ext4")
+
+
 def test_start_on_a_full_ext4_says_so(scratch):
     start_on_a_full_disk_says_so(scratch, "ext4")
 
 
 if __name__ == "__main__":
     run_tests(test_failed_write_ends_the_process_and_loses_nothing, test_full_ext4_refuses_puts_keeps_reads_and_recovers,
-              test_start_on_a_full_ext4_says_so)
+              test_full_ext4_is_restarted_and_tidied, test_start_on_a_full_ext4_says_so)

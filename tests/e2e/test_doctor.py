@@ -243,11 +243,27 @@ def test_damage_on_the_disk(scratch):
         file.seek(5 * MIB)
         file.write(b"damage")
     wait_until(lambda: examine(ctl)["damage"][0][0] == "problem", "the scrubber has found it")
-    expect(examine(ctl), "damage", "problem", "found damaged", "kstream-inspect verify")
+    expect(examine(ctl), "damage", "problem", "damage met", "kstream-inspect verify")
+    broker.stop()
+
+
+def test_a_segment_that_is_gone(scratch):
+    broker, ctl = begin(scratch)
+    client = broker.client()
+    client.create_stream("s")
+    client.put("s", [("k", b"v" * 1000)])
+    broker.stop()
+    for path in glob.glob(os.path.join(broker.data_dir, "segments", "*", "*.seg")):
+        os.unlink(path)
+    broker, ctl = begin(scratch)
+    broker.wait_logged("files.missing")
+    expect(examine(ctl), "damage", "problem", "damage met", "kstream-inspect verify")
+    assert "kstream_checksum_errors_total 0" not in broker.http("/metrics")[1]
     broker.stop()
 
 
 run_tests(test_a_sound_machine_has_no_problem, test_rights_that_are_too_wide, test_a_directory_that_cannot_be_written,
           test_syncs_that_reach_no_disk, test_a_disk_in_memory, test_a_disk_that_fills_up,
           test_a_disk_without_inodes_and_one_that_is_read_only, test_a_file_system_nobody_has_tested, test_limits_and_settings,
-          test_doors_beyond_the_machine, test_a_clock_that_has_jumped, test_damage_on_the_disk)
+          test_doors_beyond_the_machine, test_a_clock_that_has_jumped, test_damage_on_the_disk,
+          test_a_segment_that_is_gone)

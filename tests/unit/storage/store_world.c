@@ -21,6 +21,7 @@ static void count_event(
         strcmp(name, "read.damaged") == 0 || strcmp(name, "segment.damaged") == 0;
     world->scrub_events += strcmp(name, "scrub.damaged") == 0;
     world->lost_pool_files += strcmp(name, "files.pool_file_missing") == 0;
+    world->reserve_events += strcmp(name, "journal.reserve_used") == 0;
     world->dropped_events += strcmp(name, "index.dropped") == 0;
 }
 

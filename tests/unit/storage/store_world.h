@@ -27,6 +27,7 @@ struct world {
     unsigned dropped_events;  /* index.dropped */
     unsigned lost_pool_files; /* files.pool_file_missing */
     unsigned scrub_events;    /* scrub.damaged */
+    unsigned reserve_events;  /* journal.reserve_used */
     enum ks_status admin_status;
     struct ks_stream *created;
 };

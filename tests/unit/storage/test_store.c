@@ -320,6 +320,29 @@ START_TEST(a_deleted_stream_gives_its_files_back_when_the_last_read_ends)
 }
 END_TEST
 
+/* Used files are kept, at full size, only while there is plenty of space. */
+START_TEST(a_deleted_stream_gives_its_space_back_when_space_is_short)
+{
+    setup();
+    fill_segments(world_log(&world, "orders", 0), 3);
+    ck_assert_int_eq(world_delete(&world, "orders"), KS_OK);
+    world_pump(&world);
+    uint64_t kept = ks_io_sim_used_bytes(world.disk);
+    uint64_t segment = world.limits.segment_bytes;
+    ck_assert_uint_gt(world.limits.pool_files, 1);
+    ks_io_sim_set_capacity(world.disk, kept + segment);
+    world_pump(&world);
+    ck_assert_uint_le(ks_io_sim_used_bytes(world.disk), kept - segment);
+    ck_assert_int_eq(world_create(&world, "others", 1), KS_OK);
+    append_many(world_log(&world, "others", 0), 8, 3, 300);
+    world_flush(&world);
+    world_restart(&world, false);
+    ck_assert_uint_eq(world.engine->recovery.files_quarantined, 0);
+    ck_assert_uint_eq(world_read_all(&world, world_log(&world, "others", 0), 1, NULL), 24);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_stream_is_there_after_a_restart_and_its_ids_are_never_reused)
 {
     setup();
@@ -401,6 +424,33 @@ START_TEST(a_full_disk_holds_the_flush_back_and_poisons_nothing)
     world_flush(&world);
     ck_assert_uint_eq(log->flushed_sequence, 24);
     ck_assert_uint_eq(world_read_all(&world, log, 1, NULL), 24);
+    world_fini(&world);
+}
+END_TEST
+
+/* Every journal file is needed, and there is no room for another: starts take theirs from the
+ * reserve, again and again, and what is deleted makes room. */
+START_TEST(a_full_disk_can_be_started_read_and_tidied)
+{
+    setup();
+    struct ks_log *log = world_log(&world, "orders", 0);
+    fill_segments(log, 2);
+    ks_io_sim_set_capacity(world.disk, ks_io_sim_used_bytes(world.disk));
+    append_many(log, 8, 3, 300);
+    uint64_t last = log->next_sequence - 1;
+    /* The first starts take files that are ready, until there are none. */
+    for (unsigned start = 0; start < 20 && world.reserve_events == 0; start++) {
+        world_restart(&world, false);
+        ck_assert_uint_eq(world_read_all(&world, world_log(&world, "orders", 0), 1, NULL), last);
+    }
+    ck_assert_uint_eq(world.reserve_events, 1);
+    ck_assert_int_eq(world_delete(&world, "orders"), KS_OK);
+    world_flush(&world);
+    ck_assert_int_eq(world_create(&world, "others", 1), KS_OK);
+    log = world_log(&world, "others", 0);
+    append_many(log, 8, 3, 300);
+    world_flush(&world);
+    ck_assert_uint_eq(log->flushed_sequence, 24);
     world_fini(&world);
 }
 END_TEST
@@ -707,10 +757,12 @@ KS_SUITE("storage/store")
     KS_TEST(an_unreadable_sector_costs_the_batches_it_touches);
     KS_TEST(an_index_that_lies_is_dropped_and_costs_nothing);
     KS_TEST(a_deleted_stream_gives_its_files_back_when_the_last_read_ends);
+    KS_TEST(a_deleted_stream_gives_its_space_back_when_space_is_short);
     KS_TEST(a_stream_is_there_after_a_restart_and_its_ids_are_never_reused);
     KS_TEST(lists_go_on_behind_a_name);
     KS_TEST(a_refused_create_leaves_no_name);
     KS_TEST(a_full_disk_holds_the_flush_back_and_poisons_nothing);
+    KS_TEST(a_full_disk_can_be_started_read_and_tidied);
     KS_TEST(an_empty_pool_is_waited_for);
     KS_TEST(a_failed_sync_of_a_segment_is_poison);
     KS_TEST(a_flush_cut_short_anywhere_loses_nothing);
