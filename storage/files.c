@@ -28,7 +28,8 @@ struct file {
     uint64_t file_id;
     uint64_t generation;
     enum file_use use;
-    bool is_present; /* seen in its folder at load */
+    bool is_present; /* seen in its folder at load, or made since */
+    bool is_kept;    /* could not be removed */
 };
 
 /* One thing at a time: making files or removing them. */
@@ -389,37 +390,56 @@ static bool round_plan_drop(struct ks_files *files, bool is_short)
     return true;
 }
 
+/* Whether its name is gone nobody knows: the file and its row are left for the next start. */
+static void file_keep(struct ks_files *files, struct file *file, const struct ks_error *error)
+{
+    if (file->is_kept)
+        return;
+    file->is_kept = true;
+    ks_emit(files->engine->options.events, KS_LEVEL_WARNING, "files.unlink_failed",
+        "file=%016llx why=\"%s\"", (unsigned long long)file->file_id, error->text);
+}
+
+static unsigned folder_of(const struct file *file)
+{
+    return (unsigned)(file->file_id >> 8 & 0xff);
+}
+
+static void folder_keep(struct ks_files *files, unsigned folder, const struct ks_error *error)
+{
+    KS_LIST_FOR_EACH(node, &files->round)
+    {
+        if (file_of(node)->is_present && folder_of(file_of(node)) == folder)
+            file_keep(files, file_of(node), error);
+    }
+}
+
 /* The directory is synced before the row goes: a file that comes back after a power cut must be
- * known. A failure leaves the file and its row for the next start. */
+ * known. */
 static void files_unlink(struct ks_files *files)
 {
     bool is_used[FOLDERS] = {false};
-    bool is_kept[FOLDERS] = {false};
     struct ks_error error = KS_ERROR_INIT;
     KS_LIST_FOR_EACH(node, &files->round)
     {
         struct file *file = file_of(node);
-        unsigned folder = (unsigned)(file->file_id >> 8 & 0xff);
         if (!file->is_present)
             continue;
         char path[KS_FILE_PATH_BYTES];
         ks_files_path(file->file_id, path);
         enum ks_status st = ks_io_unlink(files->engine->options.io, path, &error);
-        is_used[folder] = true;
-        is_kept[folder] = is_kept[folder] || (st && st != KS_NOT_FOUND);
+        is_used[folder_of(file)] = true;
+        if (st && st != KS_NOT_FOUND)
+            file_keep(files, file, &error);
     }
     for (unsigned folder = 0; folder < FOLDERS; folder++) {
         if (is_used[folder] && folder_sync(files, folder, &error))
-            is_kept[folder] = true;
+            folder_keep(files, folder, &error);
     }
     KS_LIST_FOR_EACH_SAFE(node, &files->round)
     {
-        struct file *file = file_of(node);
-        if (!file->is_present || !is_kept[file->file_id >> 8 & 0xff])
-            continue;
-        ks_list_remove(node); /* stays in the table, out of use until the next start */
-        ks_emit(files->engine->options.events, KS_LEVEL_WARNING, "files.unlink_failed",
-            "file=%016llx why=\"%s\"", (unsigned long long)file->file_id, error.text);
+        if (file_of(node)->is_kept)
+            ks_list_remove(node); /* stays in the table, out of use until the next start */
     }
 }
 
