@@ -368,6 +368,7 @@ static void part_of(const struct producer_batch *batch, struct ks_put_part *part
         .shard_index = batch->shard->index,
         .record_count = batch->count,
         .is_first = batch->producer_sequence == 1,
+        .is_repeat = batch->is_maybe_stored,
         .records = ks_view_of(batch->records.data, batch->records.bytes)};
 }
 

@@ -107,6 +107,7 @@ static enum ks_status part_prepare(
     part->append.producer_id = from->producer_id;
     part->append.producer_sequence = from->producer_sequence;
     part->append.is_producer_first = from->is_first;
+    part->append.is_producer_repeat = from->is_repeat;
     enum ks_status st = ks_records_validate(
         from->records, from->record_count, &limits, &part->append.body_crc, err);
     if (st || stream->open_count == 1 ||

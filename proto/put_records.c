@@ -13,7 +13,8 @@ enum {
     PART_PRODUCER_SEQUENCE,
     PART_IS_FIRST,
     PART_COUNT,
-    PART_RECORDS
+    PART_RECORDS,
+    PART_IS_REPEAT
 };
 
 enum {
@@ -66,12 +67,14 @@ static bool part_decode(struct ks_view message, struct ks_put_part *part)
             part->record_count = (uint32_t)f.value;
         else if (ks_wire_is(&f, PART_RECORDS, KS_WIRE_BYTES))
             part->records = f.bytes;
-        else if (f.number <= PART_RECORDS)
+        else if (ks_wire_is(&f, PART_IS_REPEAT, KS_WIRE_VARINT) && f.value <= 1)
+            part->is_repeat = f.value == 1;
+        else if (f.number <= PART_IS_REPEAT)
             return false;
     }
     uint32_t required = SEEN(PART_SHARD) | SEEN(PART_COUNT) | SEEN(PART_RECORDS);
-    bool is_producer_whole =
-        part->producer_id != 0 || (part->producer_sequence == 0 && !part->is_first);
+    bool is_producer_whole = part->producer_id != 0 ||
+                             (part->producer_sequence == 0 && !part->is_first && !part->is_repeat);
     return ks_cursor_left(&c) == 0 && (seen & required) == required && is_producer_whole;
 }
 
@@ -243,7 +246,7 @@ static size_t part_fields_bytes(const struct ks_put_part *part)
     size_t bytes = 1 + ks_varint_bytes(part->shard_index) + 1 +
                    ks_varint_bytes(part->record_count) + 1 + ks_varint_bytes(part->records.bytes);
     if (part->producer_id != 0)
-        bytes += 9 + 9 + (part->is_first ? 2u : 0u);
+        bytes += 9 + 9 + (part->is_first ? 2u : 0u) + (part->is_repeat ? 2u : 0u);
     return bytes;
 }
 
@@ -265,6 +268,8 @@ size_t ks_put_part_encode_head(
         at = ks_wire_put_fixed64(at, PART_PRODUCER_SEQUENCE, part->producer_sequence);
         if (part->is_first)
             at = ks_wire_put_varint(at, PART_IS_FIRST, 1);
+        if (part->is_repeat)
+            at = ks_wire_put_varint(at, PART_IS_REPEAT, 1);
     }
     at = ks_wire_put_varint(at, PART_COUNT, part->record_count);
     at = ks_wire_put_length(at, PART_RECORDS, part->records.bytes);

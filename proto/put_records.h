@@ -19,6 +19,7 @@ struct ks_put_part {
     uint32_t shard_index;
     uint32_t record_count;
     bool is_first;
+    bool is_repeat;
     struct ks_view records; /* unchecked: ks_records_validate */
 };
 

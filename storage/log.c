@@ -99,6 +99,11 @@ static enum ks_status append_judge(
         append->arrival_unix_ms = first.arrival_unix_ms;
         return KS_OK;
     case KS_PRODUCER_ACCEPT:
+        /* The first batch of a producer that others may have pushed out of the table: stored again
+         * it would be there twice. */
+        if (append->is_producer_repeat && ks_producers_may_have_forgotten(log->producers,
+                                              append->producer_id, append->producer_sequence))
+            return fail_producer(append, KS_PRODUCER_UNKNOWN, 0, err);
         break;
     }
     return KS_OK;

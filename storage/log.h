@@ -54,7 +54,9 @@ struct ks_append {
     uint64_t routing_epoch; /* the epoch the caller routed with; 0 = do not check */
     uint64_t producer_id;   /* 0 = not idempotent */
     uint64_t producer_sequence;
-    bool is_producer_first; /* accept an unknown producer with this sequence */
+    bool is_producer_first;  /* accept an unknown producer with this sequence */
+    bool is_producer_repeat; /* but it was sent before, outcome unknown: not if it may be forgotten
+                              */
     enum ks_ack ack;
 
     enum ks_status

@@ -307,8 +307,10 @@ static void misfortune(struct fake_broker *broker, enum fake_fault fault)
         split(broker);
     if (fault == FAKE_MERGE)
         merge(broker);
-    for (uint32_t i = 0; fault == FAKE_FORGET && i < broker->shard_count; i++)
+    for (uint32_t i = 0; fault == FAKE_FORGET && i < broker->shard_count; i++) {
         broker->shards[i].batch_count = 0;
+        broker->shards[i].has_forgotten = true;
+    }
     for (uint32_t i = 0; fault == FAKE_LOSE_LAST && i < broker->shard_count; i++)
         lose_last(&broker->shards[i]);
 }

@@ -46,6 +46,7 @@ struct fake_shard {
     size_t count;
     struct fake_batch *batches;
     size_t batch_count;
+    bool has_forgotten; /* producers */
 };
 
 struct fake_plan {

@@ -49,7 +49,7 @@ static enum ks_status put_judge(const struct fake_shard *shard, const Kstream__S
     uint64_t last = shard_last_sequence(shard, put->producer_id);
     if (!shard->is_open)
         return last == 0 && !put->is_first ? KS_PRODUCER_UNKNOWN : KS_SHARD_CLOSED;
-    if (last == 0 && !put->is_first)
+    if (last == 0 && (!put->is_first || (put->is_repeat && shard->has_forgotten)))
         return KS_PRODUCER_UNKNOWN;
     if (last > 0 && put->producer_sequence <= last)
         return KS_PRODUCER_UNKNOWN;
@@ -133,6 +133,7 @@ static Kstream__ShardPutResult *part_put(
     if (must_fail) {
         part_fail(request, result, broker->error_status, 0);
     } else if (is_same) {
+        ck_assert(put->is_repeat);
         result->first_sequence = known->first;
         result->has_is_duplicate = true;
         result->is_duplicate = true;

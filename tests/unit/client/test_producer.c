@@ -174,6 +174,29 @@ START_TEST(an_outcome_the_broker_has_forgotten_is_said_to_be_unknown)
 }
 END_TEST
 
+/* The same of the very first batch, which a broker would otherwise take for a new producer's. */
+START_TEST(a_first_batch_that_may_be_forgotten_is_not_stored_twice)
+{
+    struct sender sender;
+    struct kstream_producer_options options = sender_quick_options();
+    options.in_flight_max = 1;
+    options.linger_ms = 60000; /* whole batches only */
+    sender_open(&sender, 1, &options);
+    fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, 1, FAKE_CLOSE_AFTER);
+    fake_broker_plan(sender.broker, KS_OP_PUT_RECORDS, 2, FAKE_FORGET);
+    sender_put(&sender, 15);
+    ck_assert_int_eq(sender_flush(&sender), KSTREAM_PARTIAL);
+    for (size_t i = 0; i < sender.count; i++) {
+        const struct sent_record *record = &sender.records[i];
+        ck_assert_int_eq(record->acks, 1);
+        ck_assert_int_eq(record->status, i < 5 ? KSTREAM_PRODUCER_UNKNOWN : KSTREAM_OK);
+        ck_assert_int_eq(record->outcome_unknown, i < 5);
+    }
+    ck_assert_uint_eq(fake_broker_count(sender.broker, 0), 15);
+    sender_close(&sender);
+}
+END_TEST
+
 /* Records 15 to 19 were answered, and then a crash took them. */
 static void lose_and_go_on(struct sender *sender, const char *ack)
 {
@@ -406,6 +429,7 @@ KS_SUITE("client/producer")
     KS_TEST(a_split_behind_a_lost_answer_stores_nothing_twice);
     KS_TEST(a_broker_that_has_forgotten_the_producer_gets_a_new_one);
     KS_TEST(an_outcome_the_broker_has_forgotten_is_said_to_be_unknown);
+    KS_TEST(a_first_batch_that_may_be_forgotten_is_not_stored_twice);
     KS_TEST(what_was_answered_from_memory_and_lost_holds_nothing_up);
     KS_TEST(a_durable_record_that_is_gone_is_not_passed_over);
     KS_TEST(an_absent_broker_fills_the_producer_and_loses_nothing);

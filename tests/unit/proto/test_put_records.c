@@ -37,6 +37,7 @@ static void make_routed_frame(struct ks_buf *frame)
             .producer_id = UINT64_MAX,
             .producer_sequence = 1,
             .is_first = true,
+            .is_repeat = true,
             .records = ks_view_of(second, sizeof second)}};
     struct ks_put_routed put = {.request_id = 77,
         .stream_id = ks_view_of_text(STREAM_ID),
@@ -68,7 +69,7 @@ START_TEST(a_routed_put_is_seen_without_a_copy)
     ck_assert_uint_eq(part->record_count, 70000);
     ck_assert_uint_eq(part->producer_id, UINT64_MAX);
     ck_assert_uint_eq(part->producer_sequence, 1);
-    ck_assert(part->is_first);
+    ck_assert(part->is_first && part->is_repeat && !request.parts[0].is_repeat);
     ck_assert(part->records.data > frame.data && part->records.data < frame.data + frame.bytes);
     ck_assert_str_eq((const char *)request.parts[0].records.data, "records of shard 0");
     ks_buf_fini(&frame);
@@ -84,6 +85,7 @@ START_TEST(a_routed_put_is_what_protobuf_would_make)
     ck_assert_ptr_nonnull(unpacked);
     ck_assert_uint_eq(unpacked->put_records->n_shard_puts, 2);
     ck_assert_uint_eq(unpacked->put_records->shard_puts[1]->producer_id, UINT64_MAX);
+    ck_assert(unpacked->put_records->shard_puts[1]->is_repeat);
     ck_assert_uint_eq(kstream__request__get_packed_size(unpacked), frame.bytes - 4);
     kstream__request__free_unpacked(unpacked, NULL);
     ks_buf_fini(&frame);

@@ -232,6 +232,8 @@ static void producer_answered(struct ks_mail *mail)
     was_duplicate = append->is_duplicate;
 }
 
+static bool is_repeat;
+
 /* What the shard says to a batch of one record, sent for the first time or again. */
 static enum ks_status ask(
     struct ks_log *log, uint64_t producer, uint64_t sequence, const char *data)
@@ -245,7 +247,8 @@ static enum ks_status ask(
         .body_crc = ks_body_crc_extend(0, ks_record_encode(&record, records)),
         .producer_id = producer,
         .producer_sequence = sequence,
-        .is_producer_first = sequence == 1};
+        .is_producer_first = sequence == 1,
+        .is_producer_repeat = is_repeat};
     append.records = ks_view_of(records, ks_record_encoded_bytes(1, record.data.bytes, false));
     enum ks_status st = ks_log_append(log, &append, NULL);
     if (st)
@@ -288,6 +291,34 @@ START_TEST(a_full_table_of_producers_knows_nothing_of_strangers)
     ck_assert_int_eq(world_split(&world, "orders", 0, HALF), KS_OK);
     ck_assert_int_eq(ask(log, 99, 1, "a"), KS_PRODUCER_UNKNOWN);
     ck_assert_int_eq(ask(log, 100, 2, "a"), KS_SHARD_CLOSED);
+    world_fini(&world);
+}
+END_TEST
+
+/* Its answer was lost; until it is sent again, others push its producer out of the table. */
+START_TEST(a_first_batch_sent_again_is_never_stored_twice)
+{
+    setup(1);
+    struct ks_log *log = world_log(&world, "orders", 0);
+    ck_assert_int_eq(ask(log, 7, 1, "a"), KS_OK);
+    is_repeat = true;
+    ck_assert_int_eq(ask(log, 7, 1, "a"), KS_OK);
+    ck_assert(was_duplicate);
+    ck_assert_int_eq(ask(log, 8, 1, "never came"), KS_OK); /* nobody was forgotten */
+    ck_assert(!was_duplicate);
+    is_repeat = false;
+    for (uint64_t i = 0; i < KS_PRODUCERS_MAX; i++)
+        ck_assert_int_eq(ask(log, 100 + i, 1, "a"), KS_OK);
+    for (int restarts = 0; restarts < 3; restarts++) {
+        uint64_t next = log->next_sequence;
+        is_repeat = true;
+        ck_assert_int_eq(ask(log, 7, 1, "a"), KS_PRODUCER_UNKNOWN);
+        ck_assert_uint_eq(log->next_sequence, next);
+        is_repeat = false;
+        ck_assert_int_eq(ask(log, 1000 + (uint64_t)restarts, 1, "new"), KS_OK);
+        world_restart(&world, restarts == 1);
+        log = world_log(&world, "orders", 0);
+    }
     world_fini(&world);
 }
 END_TEST
@@ -529,6 +560,7 @@ KS_SUITE("storage/reshard")
     KS_TEST(a_full_journal_delays_a_reshard_and_no_one_waits);
     KS_TEST(a_closed_shard_says_for_ever_what_was_applied);
     KS_TEST(a_full_table_of_producers_knows_nothing_of_strangers);
+    KS_TEST(a_first_batch_sent_again_is_never_stored_twice);
     KS_TEST(a_shard_about_to_close_takes_nothing_new);
     KS_TEST(a_reshard_in_the_catalogs_hand_is_not_looked_at);
     KS_TEST(a_closed_shard_is_removed_for_good);
