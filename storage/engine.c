@@ -186,7 +186,6 @@ enum ks_status ks_engine_open(
     engine->options = *options;
     ks_tail_budget_init(&engine->tail_budget, options->limits.tail_bytes_max);
     ks_engine_set_limits(engine, &options->limits);
-    ks_mutex_init(&engine->mu, KS_RANK_ENGINE);
     uint64_t seed = options->random_seed;
     if (seed == 0)
         st = ks_random_bytes(&seed, sizeof seed, err);
@@ -224,7 +223,6 @@ void ks_engine_destroy(struct ks_engine *engine)
     ks_files_destroy(engine->files);
     ks_journal_destroy(engine->journal);
     ks_tail_budget_fini(&engine->tail_budget);
-    ks_mutex_fini(&engine->mu);
     ks_free(engine);
 }
 

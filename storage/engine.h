@@ -28,7 +28,6 @@ enum ks_index_table {
         "by_sequence", "by_arrival"                                                                \
     }
 
-/* Sizes and bounds. All bytes unless named otherwise. */
 /* Of streams on demand (storage/scaling.h). */
 struct ks_scale_limits {
     uint64_t interval_ms;   /* from look to look: 60 000 */
@@ -45,6 +44,7 @@ struct ks_scale_limits {
  */
 #define KS_JOURNAL_FILES_MAX 32768u
 
+/* Sizes and bounds. All bytes unless named otherwise. */
 struct ks_engine_limits {
     uint64_t segment_bytes;            /* 64 MiB */
     uint64_t segment_step_bytes;       /* least allocation of a segment: 64 KiB, doubling */

@@ -44,7 +44,6 @@ struct ks_engine {
     _Atomic bool is_poisoned;
     _Atomic bool is_disk_full; /* the flusher or the file pool found no room; cleared by a flush */
     _Atomic bool is_stopping;  /* appends are refused */
-    struct ks_mutex mu;        /* KS_RANK_ENGINE */
     _Atomic bool is_poison_claimed;    /* somebody is about to set the two others */
     struct ks_error poison_error;      /* the first failure; read only when is_poisoned */
     struct ks_recovery_stats recovery; /* [const] after open */

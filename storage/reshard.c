@@ -169,20 +169,11 @@ static struct ks_reshard *reshard_new(struct ks_reshards *reshards, uint64_t str
     return reshard;
 }
 
-static enum ks_status require_running(struct ks_engine *engine, struct ks_error *err)
-{
-    if (ks_engine_is_poisoned(engine))
-        return ks_fail(err, KS_POISONED, 0, "%s", ks_status_info(KS_POISONED)->text);
-    if (atomic_load(&engine->is_stopping))
-        return ks_fail(err, KS_STOPPING, 0, "%s", ks_status_info(KS_STOPPING)->text);
-    return KS_OK;
-}
-
 enum ks_status ks_stream_reshard(struct ks_engine *engine, uint64_t stream_number,
     const struct ks_reshard_spec *spec, struct ks_admin *admin, struct ks_error *err)
 {
     struct ks_reshards *reshards = engine->reshards;
-    enum ks_status st = require_running(engine, err);
+    enum ks_status st = ks_registry_require_running(engine, err);
     if (st)
         return st;
     struct ks_reshard *reshard = reshard_new(reshards, stream_number);

@@ -9,7 +9,7 @@ static struct ks_cond cond;
 
 static void setup(void)
 {
-    ks_mutex_init(&low, KS_RANK_ENGINE);
+    ks_mutex_init(&low, KS_RANK_REGISTRY);
     ks_mutex_init(&middle, KS_RANK_SHARD);
     ks_mutex_init(&high, KS_RANK_MAILBOX);
     ks_cond_init(&cond);
