@@ -225,6 +225,8 @@ static bool sim_act(struct sim_world *world)
         return false;
     if (ks_prng_chance(&world->prng, 1, 500))
         sim_tidy_away(world);
+    if (ks_io_sim_is_cut(world->disk)) /* in there: nobody does anything any more */
+        return true;
     if (ks_prng_chance(&world->prng, 1, 25))
         sim_copy_catalog(world);
     if (dice < 23)
