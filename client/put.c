@@ -158,18 +158,32 @@ static bool put_part_is_sane(const Kstream__ShardPutResult *part)
                                part->arrival_unix_ms / 1000 <= KS_SEQUENCE_SECONDS_MAX));
 }
 
+/* left: zeroes, one per part. */
+static bool put_answer_is_sane(
+    const Kstream__PutRecordsResponse *answer, size_t count, uint32_t *left)
+{
+    if (answer->n_record_parts != count)
+        return false;
+    for (size_t i = 0; i < answer->n_parts; i++) {
+        if (!put_part_is_sane(answer->parts[i]))
+            return false;
+        left[i] = answer->parts[i]->error ? UINT32_MAX : answer->parts[i]->record_count;
+    }
+    /* A part gives its records consecutive numbers: none beyond those it says it has. */
+    for (size_t i = 0; i < count; i++)
+        if (answer->record_parts[i] >= answer->n_parts || left[answer->record_parts[i]]-- == 0)
+            return false;
+    return true;
+}
+
 static enum ks_status put_records_fill(const Kstream__PutRecordsResponse *from, size_t count,
     struct kstream_put_result *results, struct ks_arena *arena, struct ks_error *err)
 {
     uint32_t *next = ks_arena_zalloc(arena, from->n_parts * sizeof *next);
-    if (!next)
+    uint32_t *left = ks_arena_zalloc(arena, from->n_parts * sizeof *left);
+    if (!next || !left)
         return ks_fail(err, KS_NO_MEMORY, 0, "no memory for the answer");
-    bool is_sane = from->n_record_parts == count;
-    for (size_t i = 0; is_sane && i < from->n_parts; i++)
-        is_sane = put_part_is_sane(from->parts[i]);
-    for (size_t i = 0; is_sane && i < count; i++)
-        is_sane = from->record_parts[i] < from->n_parts;
-    if (!is_sane)
+    if (!put_answer_is_sane(from, count, left))
         return ks_fail(err, KS_PROTOCOL, 0, "the broker's answer does not fit the request");
     const Kstream__Error *failure = NULL;
     for (size_t i = 0; i < count; i++) {

@@ -273,6 +273,7 @@ static bool request_finish(struct fake_request *request, int fd)
     case FAKE_FORGET:
     case FAKE_LOSE_LAST:
     case FAKE_DAMAGE_RECORD:
+    case FAKE_SHORT_PART:
     case FAKE_NOTHING_YET:
         break;
     }

@@ -30,6 +30,8 @@ enum fake_fault {
     FAKE_FORGET,       /* the producer tables are emptied first; then as usual */
     FAKE_LOSE_LAST, /* the newest batch of each shard is lost first, as by a crash; then as usual */
     FAKE_DAMAGE_RECORD, /* GetRecords: one bit of the last record of the answer is flipped */
+    FAKE_SHORT_PART,    /* a plain put: answered as if its records were none, the first the last
+                           possible */
     FAKE_NOTHING_YET /* GetRecords: none this time, but behind; ResumeProducer: not durable yet */
 };
 

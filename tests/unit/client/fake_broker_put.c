@@ -239,6 +239,10 @@ void fake_put_plain(struct fake_request *request, const Kstream__PutRecordsReque
             fake_shard_store(&request->broker->shards[0], ks_view_of_text(entry->partition_key),
                 ks_view_of(entry->data.data, entry->data.len));
     }
+    if (request->fault == FAKE_SHORT_PART) {
+        good.first_sequence = KS_SEQUENCE_MAX;
+        good.record_count = 0;
+    }
     fake_answer(request, KS_OP_PUT_RECORDS, &response.base);
 }
 

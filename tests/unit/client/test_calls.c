@@ -142,6 +142,21 @@ START_TEST(each_record_of_a_request_has_its_own_fate)
 }
 END_TEST
 
+START_TEST(a_part_with_more_records_than_it_says_is_no_answer)
+{
+    struct scene scene = scene_open("10000");
+    struct kstream_error err = KSTREAM_ERROR_INIT;
+    struct kstream_put_entry entries[2] = {{"a", 1, "1", 1, NULL}, {"b", 1, "2", 1, NULL}};
+    struct kstream_put_result results[2];
+    fake_broker_plan(scene.broker, KS_OP_PUT_RECORDS, 1, FAKE_SHORT_PART);
+    ck_assert_int_eq(kstream_put_records(scene.client, "clicks", entries, 2, NULL, results, &err),
+        KSTREAM_PROTOCOL);
+    ck_assert_int_eq(
+        kstream_put_records(scene.client, "clicks", entries, 2, NULL, results, &err), KSTREAM_OK);
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(what_the_broker_would_refuse_is_refused_here)
 {
     struct scene scene = scene_open("10000");
@@ -220,6 +235,7 @@ KS_SUITE("client/calls")
     KS_TEST(a_connection_that_died_while_idle_costs_a_put_nothing);
     KS_TEST(a_call_ends_with_its_time_and_the_next_one_is_not_confused);
     KS_TEST(each_record_of_a_request_has_its_own_fate);
+    KS_TEST(a_part_with_more_records_than_it_says_is_no_answer);
     KS_TEST(what_the_broker_would_refuse_is_refused_here);
     KS_TEST(the_broker_s_own_words_reach_the_caller);
     KS_TEST(every_status_has_its_words);
