@@ -36,7 +36,7 @@ static enum ks_status client_confirm_clock(struct kstream_client *client, uint64
 enum kstream_status kstream_confirm_clock(struct kstream_client *client, uint32_t timeout_ms,
     struct kstream_clock_info *info, struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st =
         client_confirm_clock(client, client_call_deadline_ns(client, timeout_ms), info, &inner);
     return client_result(st, &inner, client->last_request_id, err);

@@ -36,6 +36,9 @@ static enum ks_status setting_list_fill(struct broker_setting_list_result *resul
 static enum ks_status describe_config(struct kstream_client *client, uint64_t deadline_ns,
     struct kstream_broker_setting_list **out_list, struct ks_error *err)
 {
+    enum ks_status st = client_check_place(out_list, err);
+    if (st)
+        return st;
     struct broker_setting_list_result *result = ks_zalloc(sizeof *result);
     if (!result)
         return ks_fail(err, KS_NO_MEMORY, 0, "no memory for a list of settings");
@@ -48,7 +51,7 @@ static enum ks_status describe_config(struct kstream_client *client, uint64_t de
         .deadline_ns = deadline_ns,
         .is_repeatable = true};
     ProtobufCMessage *message = NULL;
-    enum ks_status st = client_call(client, &exchange, &result->arena, &message, err);
+    st = client_call(client, &exchange, &result->arena, &message, err);
     if (st == KS_OK)
         st = setting_list_fill(result, (const void *)message, err);
     if (st == KS_OK)
@@ -59,7 +62,7 @@ static enum ks_status describe_config(struct kstream_client *client, uint64_t de
 enum kstream_status kstream_describe_config(struct kstream_client *client, uint32_t timeout_ms,
     struct kstream_broker_setting_list **out_list, struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st =
         describe_config(client, client_call_deadline_ns(client, timeout_ms), out_list, &inner);
     return client_result(st, &inner, client->last_request_id, err);

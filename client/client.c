@@ -302,6 +302,19 @@ enum ks_status client_call(struct kstream_client *client, const struct client_ex
     return KS_OK;
 }
 
+enum ks_status client_check_place(const void *out, struct ks_error *err)
+{
+    return out ? KS_OK : ks_fail(err, KS_INVALID, 0, "a place for the result is needed");
+}
+
+enum ks_status client_check_list(
+    const void *list, size_t count, const char *of_what, struct ks_error *err)
+{
+    return list || count == 0
+               ? KS_OK
+               : ks_fail(err, KS_INVALID, 0, "%s is NULL but its count is %zu", of_what, count);
+}
+
 static enum ks_status client_ping(struct kstream_client *client, uint64_t deadline_ns,
     struct kstream_server_info *info, struct ks_error *err)
 {
@@ -392,7 +405,7 @@ void kstream_close(struct kstream_client *client)
 enum kstream_status kstream_ping(struct kstream_client *client, uint32_t timeout_ms,
     struct kstream_server_info *info, struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = client_ping(client, client_deadline_ns(timeout_ms), info, &inner);
     return client_result(st, &inner, client->last_request_id, err);
 }

@@ -67,6 +67,18 @@ enum ks_status client_conn_of(
 void client_log(const struct kstream_client *client, enum kstream_log_level level,
     const char *format, ...) KS_PRINTF(3, 4);
 
+/* A blocking call begins, with no error yet: what it refuses itself has no request. */
+static inline struct ks_error client_begin(struct kstream_client *client)
+{
+    client->last_request_id = 0;
+    return (struct ks_error)KS_ERROR_INIT;
+}
+
+/* What a caller must have given. Errors: KS_INVALID. */
+enum ks_status client_check_place(const void *out, struct ks_error *err) KS_MUST_USE;
+enum ks_status client_check_list(
+    const void *list, size_t count, const char *of_what, struct ks_error *err) KS_MUST_USE;
+
 /* One blocking exchange. */
 struct client_exchange {
     enum ks_op op;
@@ -149,9 +161,10 @@ enum ks_status client_stream_about(struct kstream_client *client, const char *st
     const Kstream__StreamDescriptionSummary **out_about, struct ks_error *err) KS_MUST_USE;
 
 /* For a request: the messages lie behind the list, ks_free frees both; the texts are borrowed.
- * NULL: no memory. */
+ * Errors: KS_INVALID no tags, but a count of them; KS_NO_MEMORY. */
 struct kstream_tag;
-Kstream__Tag **client_tags_make(const struct kstream_tag *tags, size_t count);
+enum ks_status client_tags_make(const struct kstream_tag *tags, size_t count,
+    Kstream__Tag ***out_list, struct ks_error *err) KS_MUST_USE;
 
 /* Reads a member of a caller's options struct only if his version of it has the member. */
 #define CLIENT_HAS_OPTION(options, member)                                                         \

@@ -121,7 +121,7 @@ enum kstream_status kstream_split_shard(struct kstream_client *client, const cha
     const struct kstream_reshard_options *options, struct kstream_reshard_info *info,
     struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = check_texts(stream, shard_id, new_starting_hash_key, &inner);
     if (st == KS_OK) {
         Kstream__SplitShardRequest request = KSTREAM__SPLIT_SHARD_REQUEST__INIT;
@@ -139,7 +139,7 @@ enum kstream_status kstream_merge_shards(struct kstream_client *client, const ch
     const struct kstream_reshard_options *options, struct kstream_reshard_info *info,
     struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = check_texts(stream, shard_id, adjacent_shard_id, &inner);
     if (st == KS_OK) {
         Kstream__MergeShardsRequest request = KSTREAM__MERGE_SHARDS_REQUEST__INIT;
@@ -156,7 +156,7 @@ enum kstream_status kstream_update_shard_count(struct kstream_client *client, co
     uint32_t target_shard_count, const struct kstream_reshard_options *options,
     struct kstream_reshard_info *info, struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = check_texts(stream, "", "", &inner);
     if (st == KS_OK && target_shard_count > INT32_MAX)
         st = ks_fail(&inner, KS_INVALID, 0, "a stream cannot have so many shards");
@@ -201,7 +201,7 @@ static enum ks_status update_mode(struct kstream_client *client, const char *str
 enum kstream_status kstream_update_stream_mode(struct kstream_client *client, const char *stream,
     int is_on_demand, const struct kstream_reshard_options *options, struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = check_texts(stream, "", "", &inner);
     if (st == KS_OK)
         st = update_mode(client, stream, is_on_demand, options, &inner);

@@ -11,7 +11,7 @@ static enum kstream_status stream_call(struct kstream_client *client, const char
     const struct kstream_call_options *options, struct client_exchange *exchange,
     struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     struct ks_arena arena;
     enum ks_status st = KS_OK;
     if (!stream || stream[0] == '\0')
@@ -133,11 +133,13 @@ enum kstream_status kstream_describe_compactor(struct kstream_client *client,
         .request = &request.base,
         .deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0)),
         .is_repeatable = true};
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     struct ks_arena arena;
     ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
     ProtobufCMessage *message = NULL;
-    enum ks_status st = client_call(client, &exchange, &arena, &message, &inner);
+    enum ks_status st = client_check_place(info, &inner);
+    if (st == KS_OK)
+        st = client_call(client, &exchange, &arena, &message, &inner);
     if (st == KS_OK) {
         struct kstream_compactor_info filled;
         compactor_fill(&filled, (const void *)message);
@@ -166,7 +168,7 @@ enum kstream_status kstream_compact(struct kstream_client *client,
         .request = &request.base,
         .deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0)),
         .is_repeatable = true};
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     struct ks_arena arena;
     ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
     ProtobufCMessage *message = NULL;

@@ -52,7 +52,7 @@ enum kstream_status kstream_update_max_record_size(struct kstream_client *client
     const char *stream, uint32_t max_record_size_kib, const struct kstream_setting_options *options,
     struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = check_stream(stream, &inner);
     if (!st)
         st = update_record_size(client, stream, max_record_size_kib, options, &inner);
@@ -74,7 +74,7 @@ enum kstream_status kstream_update_warm_throughput(struct kstream_client *client
         .request = &request.base,
         .deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0)),
         .is_repeatable = true};
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     struct ks_arena arena;
     ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
     ProtobufCMessage *message = NULL;
@@ -148,17 +148,26 @@ static size_t metrics_fill(char *const *names, size_t count, const char **out)
     return filled;
 }
 
+struct metrics_change {
+    struct client_exchange exchange;
+    const char *const *metrics; /* as the caller gave them */
+    size_t count;
+};
+
 static enum kstream_status change_metrics(struct kstream_client *client, const char *stream,
-    struct client_exchange *exchange, const struct kstream_setting_options *options,
+    struct metrics_change *change, const struct kstream_setting_options *options,
     struct kstream_shard_metrics *info, struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct client_exchange *exchange = &change->exchange;
+    struct ks_error inner = client_begin(client);
     struct ks_arena arena;
     ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
     exchange->deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0));
     exchange->is_repeatable = true;
     ProtobufCMessage *message = NULL;
     enum ks_status st = check_stream(stream, &inner);
+    if (!st)
+        st = client_check_list(change->metrics, change->count, "the list of metrics", &inner);
     if (!st)
         st = client_call(client, exchange, &arena, &message, &inner);
     if (!st && info) {
@@ -193,9 +202,9 @@ enum kstream_status kstream_enable_shard_metrics(struct kstream_client *client, 
         CLIENT_NAME_STREAM(&request, stream);
     request.shard_level_metrics = client_texts(metrics);
     request.n_shard_level_metrics = count;
-    struct client_exchange exchange = {
-        .op = KS_OP_ENABLE_ENHANCED_MONITORING, .request = &request.base};
-    return change_metrics(client, stream, &exchange, options, info, err);
+    struct metrics_change change = {
+        {.op = KS_OP_ENABLE_ENHANCED_MONITORING, .request = &request.base}, metrics, count};
+    return change_metrics(client, stream, &change, options, info, err);
 }
 
 enum kstream_status kstream_disable_shard_metrics(struct kstream_client *client, const char *stream,
@@ -209,9 +218,9 @@ enum kstream_status kstream_disable_shard_metrics(struct kstream_client *client,
         CLIENT_NAME_STREAM(&request, stream);
     request.shard_level_metrics = client_texts(metrics);
     request.n_shard_level_metrics = count;
-    struct client_exchange exchange = {
-        .op = KS_OP_DISABLE_ENHANCED_MONITORING, .request = &request.base};
-    return change_metrics(client, stream, &exchange, options, info, err);
+    struct metrics_change change = {
+        {.op = KS_OP_DISABLE_ENHANCED_MONITORING, .request = &request.base}, metrics, count};
+    return change_metrics(client, stream, &change, options, info, err);
 }
 
 /* ---- of the account ---- */
@@ -225,11 +234,13 @@ enum kstream_status kstream_describe_limits(struct kstream_client *client,
         .request = &request.base,
         .deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0)),
         .is_repeatable = true};
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     struct ks_arena arena;
     ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
     ProtobufCMessage *message = NULL;
-    enum ks_status st = client_call(client, &exchange, &arena, &message, &inner);
+    enum ks_status st = client_check_place(info, &inner);
+    if (!st)
+        st = client_call(client, &exchange, &arena, &message, &inner);
     if (!st) {
         const Kstream__DescribeLimitsResponse *answer = (const void *)message;
         const struct kstream_limits_info filled = {.size = sizeof filled,
@@ -260,7 +271,7 @@ static enum kstream_status account_call(struct kstream_client *client,
     struct client_exchange *exchange, uint32_t timeout_ms, struct kstream_account_info *info,
     struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     struct ks_arena arena;
     ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
     exchange->deadline_ns = client_call_deadline_ns(client, timeout_ms);

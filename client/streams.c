@@ -137,6 +137,8 @@ static enum ks_status stream_describe(struct kstream_client *client, const char 
     struct ks_error *err)
 {
     enum ks_status st = stream_name_check(stream, err);
+    if (st == KS_OK)
+        st = client_check_place(out_stream, err);
     if (st)
         return st;
     struct stream_result *result = ks_zalloc(sizeof *result);
@@ -206,6 +208,8 @@ static enum ks_status stream_summary(struct kstream_client *client, const char *
     uint64_t deadline_ns, struct kstream_stream **out_stream, struct ks_error *err)
 {
     enum ks_status st = stream_name_check(stream, err);
+    if (st == KS_OK)
+        st = client_check_place(out_stream, err);
     if (st)
         return st;
     struct stream_result *result = ks_zalloc(sizeof *result);
@@ -238,7 +242,7 @@ enum kstream_status kstream_describe_stream(struct kstream_client *client, const
     const struct kstream_call_options *options, struct kstream_stream **out_stream,
     struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = stream_describe(client, stream, options, out_stream, &inner);
     return client_result(st, &inner, client->last_request_id, err);
 }
@@ -247,7 +251,7 @@ enum kstream_status kstream_describe_stream_summary(struct kstream_client *clien
     const char *stream, const struct kstream_call_options *options,
     struct kstream_stream **out_stream, struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     uint64_t deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0));
     enum ks_status st = stream_summary(client, stream, deadline_ns, out_stream, &inner);
     return client_result(st, &inner, client->last_request_id, err);
@@ -309,10 +313,10 @@ static enum ks_status stream_create(struct kstream_client *client, const char *s
     request.max_record_size_in_kib = (int32_t)record_kib;
     request.has_warm_throughput_mibps = warm_mibps > 0;
     request.warm_throughput_mibps = (int32_t)warm_mibps;
-    KS_AUTO_FREE Kstream__Tag **tags =
-        client_tags_make(CLIENT_OPTION(options, tags, NULL), tag_count);
-    if (!tags)
-        return ks_fail(err, KS_NO_MEMORY, 0, "no memory for %zu tags", tag_count);
+    KS_AUTO_FREE Kstream__Tag **tags = NULL;
+    st = client_tags_make(CLIENT_OPTION(options, tags, NULL), tag_count, &tags, err);
+    if (st)
+        return st;
     request.tags = tags;
     request.n_tags = tag_count;
     const char *ack = CLIENT_OPTION(options, ack, NULL);
@@ -329,7 +333,7 @@ static enum ks_status stream_create(struct kstream_client *client, const char *s
 enum kstream_status kstream_create_stream(struct kstream_client *client, const char *stream,
     const struct kstream_create_options *options, struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = stream_create(client, stream, options, &inner);
     return client_result(st, &inner, client->last_request_id, err);
 }
@@ -337,7 +341,7 @@ enum kstream_status kstream_create_stream(struct kstream_client *client, const c
 enum kstream_status kstream_delete_stream(struct kstream_client *client, const char *stream,
     const struct kstream_call_options *options, struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = stream_name_check(stream, &inner);
     if (st == KS_OK) {
         Kstream__DeleteStreamRequest request = KSTREAM__DELETE_STREAM_REQUEST__INIT;
@@ -384,6 +388,9 @@ static enum ks_status stream_list(struct kstream_client *client,
     const struct kstream_list_streams_options *options, struct kstream_stream_list **out_list,
     struct ks_error *err)
 {
+    enum ks_status st = client_check_place(out_list, err);
+    if (st)
+        return st;
     struct stream_list_result *result = ks_zalloc(sizeof *result);
     if (!result)
         return ks_fail(err, KS_NO_MEMORY, 0, "no memory for a list of streams");
@@ -401,7 +408,7 @@ static enum ks_status stream_list(struct kstream_client *client,
         .deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0)),
         .is_repeatable = true};
     ProtobufCMessage *message = NULL;
-    enum ks_status st = client_call(client, &exchange, &result->arena, &message, err);
+    st = client_call(client, &exchange, &result->arena, &message, err);
     if (st == KS_OK)
         st = stream_list_fill(result, (const void *)message, err);
     if (st == KS_OK)
@@ -413,7 +420,7 @@ enum kstream_status kstream_list_streams(struct kstream_client *client,
     const struct kstream_list_streams_options *options, struct kstream_stream_list **out_list,
     struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = stream_list(client, options, out_list, &inner);
     return client_result(st, &inner, client->last_request_id, err);
 }
@@ -444,6 +451,9 @@ static enum ks_status shard_list(struct kstream_client *client, const char *stre
     const struct kstream_list_shards_options *options, struct kstream_shard_list **out_list,
     struct ks_error *err)
 {
+    enum ks_status st = client_check_place(out_list, err);
+    if (st)
+        return st;
     struct shard_list_result *result = ks_zalloc(sizeof *result);
     if (!result)
         return ks_fail(err, KS_NO_MEMORY, 0, "no memory for a list of shards");
@@ -470,7 +480,7 @@ static enum ks_status shard_list(struct kstream_client *client, const char *stre
         .deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0)),
         .is_repeatable = true};
     ProtobufCMessage *message = NULL;
-    enum ks_status st = client_call(client, &exchange, &result->arena, &message, err);
+    st = client_call(client, &exchange, &result->arena, &message, err);
     if (st == KS_OK)
         st = shard_list_fill(result, (const void *)message, err);
     if (st == KS_OK)
@@ -482,7 +492,7 @@ enum kstream_status kstream_list_shards(struct kstream_client *client, const cha
     const struct kstream_list_shards_options *options, struct kstream_shard_list **out_list,
     struct kstream_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = shard_list(client, stream, options, out_list, &inner);
     return client_result(st, &inner, client->last_request_id, err);
 }

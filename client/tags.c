@@ -19,19 +19,17 @@ static enum ks_status check_named(const char *whose, struct ks_error *err)
     return KS_OK;
 }
 
-static enum kstream_status fail_memory(struct kstream_error *err)
-{
-    struct ks_error inner = KS_ERROR_INIT;
-    return client_result(ks_fail(&inner, KS_NO_MEMORY, 0, "no memory for tags"), &inner, 0, err);
-}
-
 /* ---- adding and removing ---- */
 
-Kstream__Tag **client_tags_make(const struct kstream_tag *tags, size_t count)
+enum ks_status client_tags_make(
+    const struct kstream_tag *tags, size_t count, Kstream__Tag ***out_list, struct ks_error *err)
 {
+    enum ks_status st = client_check_list(tags, count, "the list of tags", err);
+    if (st)
+        return st;
     Kstream__Tag **list = ks_calloc(count + 1, sizeof(Kstream__Tag *) + sizeof(Kstream__Tag));
     if (!list)
-        return NULL;
+        return ks_fail(err, KS_NO_MEMORY, 0, "no memory for %zu tags", count);
     Kstream__Tag *messages = (Kstream__Tag *)(void *)(list + count + 1);
     for (size_t i = 0; i < count; i++) {
         list[i] = &messages[i];
@@ -39,86 +37,144 @@ Kstream__Tag **client_tags_make(const struct kstream_tag *tags, size_t count)
         list[i]->key = client_text(tags[i].key);
         list[i]->value = client_text(tags[i].value ? tags[i].value : "");
     }
-    return list;
+    *out_list = list;
+    return KS_OK;
 }
 
+/* Tags to add, or keys of those to remove. */
+struct tag_change {
+    const char *whose;
+    const struct kstream_tag *tags;
+    const char *const *keys;
+    size_t count;
+    const struct kstream_setting_options *options;
+};
+
 /* An exchange whose answer has nothing in it. */
-static enum kstream_status tag_command(struct kstream_client *client, const char *whose,
-    struct client_exchange *exchange, const struct kstream_setting_options *options,
-    struct kstream_error *err)
+static enum ks_status tag_command(struct kstream_client *client, const struct tag_change *change,
+    enum ks_op op, const ProtobufCMessage *request, struct ks_error *err)
 {
-    struct ks_error inner = KS_ERROR_INIT;
+    struct client_exchange exchange = {.op = op,
+        .request = request,
+        .deadline_ns =
+            client_call_deadline_ns(client, CLIENT_OPTION(change->options, timeout_ms, 0)),
+        .is_repeatable = true};
     struct ks_arena arena;
     ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
-    exchange->deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0));
-    exchange->is_repeatable = true;
     ProtobufCMessage *message = NULL;
-    enum ks_status st = check_named(whose, &inner);
-    if (!st)
-        st = client_call(client, exchange, &arena, &message, &inner);
+    enum ks_status st = client_call(client, &exchange, &arena, &message, err);
     ks_arena_fini(&arena);
-    return client_result(st, &inner, client->last_request_id, err);
+    return st;
+}
+
+static enum ks_status add_tags(
+    struct kstream_client *client, const struct tag_change *change, struct ks_error *err)
+{
+    KS_AUTO_FREE Kstream__Tag **list = NULL;
+    Kstream__AddTagsToStreamRequest request = KSTREAM__ADD_TAGS_TO_STREAM_REQUEST__INIT;
+    enum ks_status st = check_named(change->whose, err);
+    if (!st)
+        st = client_tags_make(change->tags, change->count, &list, err);
+    if (st)
+        return st;
+    CLIENT_NAME_STREAM(&request, change->whose);
+    request.has_dry_run = request.dry_run = CLIENT_OPTION(change->options, dry_run, 0) != 0;
+    request.tags = list;
+    request.n_tags = change->count;
+    return tag_command(client, change, KS_OP_ADD_TAGS_TO_STREAM, &request.base, err);
+}
+
+static enum ks_status remove_tags(
+    struct kstream_client *client, const struct tag_change *change, struct ks_error *err)
+{
+    Kstream__RemoveTagsFromStreamRequest request = KSTREAM__REMOVE_TAGS_FROM_STREAM_REQUEST__INIT;
+    enum ks_status st = check_named(change->whose, err);
+    if (!st)
+        st = client_check_list(change->keys, change->count, "the list of keys", err);
+    if (st)
+        return st;
+    CLIENT_NAME_STREAM(&request, change->whose);
+    request.has_dry_run = request.dry_run = CLIENT_OPTION(change->options, dry_run, 0) != 0;
+    request.tag_keys = client_texts(change->keys);
+    request.n_tag_keys = change->count;
+    return tag_command(client, change, KS_OP_REMOVE_TAGS_FROM_STREAM, &request.base, err);
+}
+
+static enum ks_status tag_resource(
+    struct kstream_client *client, const struct tag_change *change, struct ks_error *err)
+{
+    KS_AUTO_FREE Kstream__Tag **list = NULL;
+    Kstream__TagResourceRequest request = KSTREAM__TAG_RESOURCE_REQUEST__INIT;
+    enum ks_status st = check_named(change->whose, err);
+    if (!st)
+        st = client_tags_make(change->tags, change->count, &list, err);
+    if (st)
+        return st;
+    request.resource_arn = client_text(change->whose);
+    request.has_dry_run = request.dry_run = CLIENT_OPTION(change->options, dry_run, 0) != 0;
+    request.tags = list;
+    request.n_tags = change->count;
+    return tag_command(client, change, KS_OP_TAG_RESOURCE, &request.base, err);
+}
+
+static enum ks_status untag_resource(
+    struct kstream_client *client, const struct tag_change *change, struct ks_error *err)
+{
+    Kstream__UntagResourceRequest request = KSTREAM__UNTAG_RESOURCE_REQUEST__INIT;
+    enum ks_status st = check_named(change->whose, err);
+    if (!st)
+        st = client_check_list(change->keys, change->count, "the list of keys", err);
+    if (st)
+        return st;
+    request.resource_arn = client_text(change->whose);
+    request.has_dry_run = request.dry_run = CLIENT_OPTION(change->options, dry_run, 0) != 0;
+    request.tag_keys = client_texts(change->keys);
+    request.n_tag_keys = change->count;
+    return tag_command(client, change, KS_OP_UNTAG_RESOURCE, &request.base, err);
 }
 
 enum kstream_status kstream_add_tags(struct kstream_client *client, const char *stream,
     const struct kstream_tag *tags, size_t count, const struct kstream_setting_options *options,
     struct kstream_error *err)
 {
-    KS_AUTO_FREE Kstream__Tag **list = client_tags_make(tags, count);
-    Kstream__AddTagsToStreamRequest request = KSTREAM__ADD_TAGS_TO_STREAM_REQUEST__INIT;
-    request.has_dry_run = request.dry_run = CLIENT_OPTION(options, dry_run, 0) != 0;
-    if (!list)
-        return fail_memory(err);
-    if (stream)
-        CLIENT_NAME_STREAM(&request, stream);
-    request.tags = list;
-    request.n_tags = count;
-    struct client_exchange exchange = {.op = KS_OP_ADD_TAGS_TO_STREAM, .request = &request.base};
-    return tag_command(client, stream, &exchange, options, err);
+    const struct tag_change change = {
+        .whose = stream, .tags = tags, .count = count, .options = options};
+    struct ks_error inner = client_begin(client);
+    enum ks_status st = add_tags(client, &change, &inner);
+    return client_result(st, &inner, client->last_request_id, err);
 }
 
 enum kstream_status kstream_remove_tags(struct kstream_client *client, const char *stream,
     const char *const *keys, size_t count, const struct kstream_setting_options *options,
     struct kstream_error *err)
 {
-    Kstream__RemoveTagsFromStreamRequest request = KSTREAM__REMOVE_TAGS_FROM_STREAM_REQUEST__INIT;
-    request.has_dry_run = request.dry_run = CLIENT_OPTION(options, dry_run, 0) != 0;
-    if (stream)
-        CLIENT_NAME_STREAM(&request, stream);
-    request.tag_keys = client_texts(keys);
-    request.n_tag_keys = count;
-    struct client_exchange exchange = {
-        .op = KS_OP_REMOVE_TAGS_FROM_STREAM, .request = &request.base};
-    return tag_command(client, stream, &exchange, options, err);
+    const struct tag_change change = {
+        .whose = stream, .keys = keys, .count = count, .options = options};
+    struct ks_error inner = client_begin(client);
+    enum ks_status st = remove_tags(client, &change, &inner);
+    return client_result(st, &inner, client->last_request_id, err);
 }
 
 enum kstream_status kstream_tag_resource(struct kstream_client *client, const char *resource_arn,
     const struct kstream_tag *tags, size_t count, const struct kstream_setting_options *options,
     struct kstream_error *err)
 {
-    KS_AUTO_FREE Kstream__Tag **list = client_tags_make(tags, count);
-    Kstream__TagResourceRequest request = KSTREAM__TAG_RESOURCE_REQUEST__INIT;
-    request.has_dry_run = request.dry_run = CLIENT_OPTION(options, dry_run, 0) != 0;
-    if (!list)
-        return fail_memory(err);
-    request.resource_arn = client_text(resource_arn);
-    request.tags = list;
-    request.n_tags = count;
-    struct client_exchange exchange = {.op = KS_OP_TAG_RESOURCE, .request = &request.base};
-    return tag_command(client, resource_arn, &exchange, options, err);
+    const struct tag_change change = {
+        .whose = resource_arn, .tags = tags, .count = count, .options = options};
+    struct ks_error inner = client_begin(client);
+    enum ks_status st = tag_resource(client, &change, &inner);
+    return client_result(st, &inner, client->last_request_id, err);
 }
 
 enum kstream_status kstream_untag_resource(struct kstream_client *client, const char *resource_arn,
     const char *const *keys, size_t count, const struct kstream_setting_options *options,
     struct kstream_error *err)
 {
-    Kstream__UntagResourceRequest request = KSTREAM__UNTAG_RESOURCE_REQUEST__INIT;
-    request.has_dry_run = request.dry_run = CLIENT_OPTION(options, dry_run, 0) != 0;
-    request.resource_arn = client_text(resource_arn);
-    request.tag_keys = client_texts(keys);
-    request.n_tag_keys = count;
-    struct client_exchange exchange = {.op = KS_OP_UNTAG_RESOURCE, .request = &request.base};
-    return tag_command(client, resource_arn, &exchange, options, err);
+    const struct tag_change change = {
+        .whose = resource_arn, .keys = keys, .count = count, .options = options};
+    struct ks_error inner = client_begin(client);
+    enum ks_status st = untag_resource(client, &change, &inner);
+    return client_result(st, &inner, client->last_request_id, err);
 }
 
 /* ---- listing ---- */
@@ -126,6 +182,9 @@ enum kstream_status kstream_untag_resource(struct kstream_client *client, const 
 static enum ks_status tag_list(struct kstream_client *client, struct client_exchange *exchange,
     struct kstream_tag_list **out_list, struct ks_error *err)
 {
+    enum ks_status st = client_check_place(out_list, err);
+    if (st)
+        return st;
     struct tag_list_result *result = ks_zalloc(sizeof *result);
     if (!result)
         return ks_fail(err, KS_NO_MEMORY, 0, "no memory for a list of tags");
@@ -133,7 +192,7 @@ static enum ks_status tag_list(struct kstream_client *client, struct client_exch
     KS_CLEANUP(kstream_tag_list_freep) struct kstream_tag_list *owned = &result->list;
     exchange->is_repeatable = true;
     ProtobufCMessage *message = NULL;
-    enum ks_status st = client_call(client, exchange, &result->arena, &message, err);
+    st = client_call(client, exchange, &result->arena, &message, err);
     if (st)
         return st;
     Kstream__TagEntry *const *entries = NULL;
@@ -173,7 +232,7 @@ enum kstream_status kstream_list_tags(struct kstream_client *client, const char 
     struct client_exchange exchange = {.op = KS_OP_LIST_TAGS_FOR_STREAM,
         .request = &request.base,
         .deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0))};
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = check_named(stream, &inner);
     if (!st)
         st = tag_list(client, &exchange, out_list, &inner);
@@ -189,7 +248,7 @@ enum kstream_status kstream_list_tags_of_resource(struct kstream_client *client,
     struct client_exchange exchange = {.op = KS_OP_LIST_TAGS_FOR_RESOURCE,
         .request = &request.base,
         .deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0))};
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     enum ks_status st = check_named(resource_arn, &inner);
     if (!st)
         st = tag_list(client, &exchange, out_list, &inner);

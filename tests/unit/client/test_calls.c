@@ -180,6 +180,84 @@ START_TEST(what_the_broker_would_refuse_is_refused_here)
 }
 END_TEST
 
+/* Each with the right client and the wrong rest. */
+static enum kstream_status call_wrongly(
+    struct kstream_client *client, unsigned which, struct kstream_error *err)
+{
+    switch (which) {
+    case 0:
+        return kstream_describe_stream(client, "", NULL, &(struct kstream_stream *){NULL}, err);
+    case 1:
+        return kstream_describe_stream(client, "clicks", NULL, NULL, err);
+    case 2:
+        return kstream_describe_stream_summary(client, "clicks", NULL, NULL, err);
+    case 3:
+        return kstream_list_streams(client, NULL, NULL, err);
+    case 4:
+        return kstream_list_shards(client, "clicks", NULL, NULL, err);
+    case 5:
+        return kstream_create_stream(client, NULL, NULL, err);
+    case 6:
+        return kstream_create_stream(client, "clicks",
+            &(struct kstream_create_options){
+                .size = sizeof(struct kstream_create_options), .shard_count = 1, .tag_count = 1},
+            err);
+    case 7:
+        return kstream_delete_stream(client, NULL, NULL, err);
+    case 8:
+        return kstream_add_tags(client, "clicks", NULL, 1, NULL, err);
+    case 9:
+        return kstream_remove_tags(client, "clicks", NULL, 1, NULL, err);
+    case 10:
+        return kstream_tag_resource(client, "arn:x", NULL, 1, NULL, err);
+    case 11:
+        return kstream_untag_resource(client, "arn:x", NULL, 1, NULL, err);
+    case 12:
+        return kstream_list_tags(client, "clicks", NULL, NULL, err);
+    case 13:
+        return kstream_list_tags_of_resource(client, "arn:x", NULL, NULL, err);
+    case 14:
+        return kstream_describe_limits(client, NULL, NULL, err);
+    case 15:
+        return kstream_enable_shard_metrics(client, "clicks", NULL, 1, NULL, NULL, err);
+    case 16:
+        return kstream_disable_shard_metrics(client, "clicks", NULL, 1, NULL, NULL, err);
+    case 17:
+        return kstream_update_max_record_size(client, NULL, 1024, NULL, err);
+    case 18:
+        return kstream_update_warm_throughput(client, NULL, 1, NULL, NULL, err);
+    case 19:
+        return kstream_split_shard(client, "clicks", NULL, "5", NULL, NULL, err);
+    case 20:
+        return kstream_merge_shards(client, "clicks", NULL, NULL, NULL, NULL, err);
+    case 21:
+        return kstream_update_shard_count(client, NULL, 2, NULL, NULL, err);
+    case 22:
+        return kstream_update_stream_mode(client, NULL, 1, NULL, err);
+    case 23:
+        return kstream_increase_retention(client, NULL, 48, NULL, err);
+    case 24:
+        return kstream_describe_compactor(client, NULL, NULL, err);
+    default:
+        return kstream_describe_config(client, 1000, NULL, err);
+    }
+}
+
+#define WRONG_CALLS 26
+
+START_TEST(a_wrong_call_is_refused_and_has_no_request)
+{
+    struct scene scene = scene_open("10000");
+    struct kstream_error err = KSTREAM_ERROR_INIT;
+    /* An error with a number, which must not come back. */
+    ck_assert_int_eq(kstream_delete_stream(scene.client, "nothing", NULL, &err), KSTREAM_NOT_FOUND);
+    ck_assert_uint_gt(err.request_id, 0);
+    ck_assert_int_eq(call_wrongly(scene.client, (unsigned)_i, &err), KSTREAM_INVALID);
+    ck_assert_uint_eq(err.request_id, 0);
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(the_broker_s_own_words_reach_the_caller)
 {
     struct scene scene = scene_open("10000");
@@ -237,6 +315,7 @@ KS_SUITE("client/calls")
     KS_TEST(each_record_of_a_request_has_its_own_fate);
     KS_TEST(a_part_with_more_records_than_it_says_is_no_answer);
     KS_TEST(what_the_broker_would_refuse_is_refused_here);
+    KS_TEST_LOOP(a_wrong_call_is_refused_and_has_no_request, WRONG_CALLS);
     KS_TEST(the_broker_s_own_words_reach_the_caller);
     KS_TEST(every_status_has_its_words);
     KS_TEST(a_percentile_is_within_a_thirtieth);
