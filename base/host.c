@@ -173,26 +173,37 @@ static int probe_file(int fd, uint64_t *out_median_ns)
     return 0;
 }
 
+/* Without a name, so that two at once do not meet; where the file system has no such files, under
+ * one that nobody has, unlinked at once. */
+static int probe_open(const char *directory)
+{
+    char path[PATH_MAX];
+    int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
+        return fd;
+    if (snprintf(path, sizeof path, "%s/doctor.XXXXXX", directory) >= (int)sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(path);
+    return fd;
+}
+
 static void try_sync(
     const char *directory, const struct stat *about, const char *source, struct ks_host_sync *out)
 {
-    char path[PATH_MAX];
     char device[64] = "";
     uint64_t writes[2] = {0, 0};
     uint64_t flushes[2] = {0, 0};
     char cache[32];
     out->is_tried = true;
-    if (snprintf(path, sizeof path, "%s/doctor.%d.probe", directory, (int)getpid()) >=
-        (int)sizeof path) {
-        out->errnum = ENAMETOOLONG;
-        return;
-    }
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int fd = probe_open(directory);
     if (fd < 0) {
         out->errnum = errno;
         return;
     }
-    unlink(path);
     bool is_known = find_device(about, source, device, sizeof device);
     const char *whole = is_known ? whole_of(device, "stat", "../stat") : "stat";
     out->has_device = is_known && read_counter(device, "stat", STAT_WRITES, &writes[0]);

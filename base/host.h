@@ -46,7 +46,7 @@ struct ks_host_facts {
     struct ks_host_sync sync;
 };
 
-/* try_sync: also probe it, in a file that is unlinked at once. */
+/* try_sync: also probe it, in a file that has no name, or loses it at once. */
 void ks_host_look(const char *directory, bool try_sync, struct ks_host_facts *out);
 
 /*

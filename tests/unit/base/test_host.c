@@ -1,6 +1,7 @@
 #include "base/host.h"
 #include "tests/unit/ks_check.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,9 +60,39 @@ START_TEST(a_look_leaves_nothing_behind)
 }
 END_TEST
 
+static char crowded[] = "/var/tmp/kstream-host-XXXXXX";
+
+static void *look_again_and_again(void *arg)
+{
+    struct ks_host_facts facts;
+    int *failed = arg;
+    for (int i = 0; i < 20; i++) {
+        ks_host_look(crowded, true, &facts);
+        if (facts.sync.errnum)
+            *failed = facts.sync.errnum;
+    }
+    return NULL;
+}
+
+START_TEST(many_look_at_once)
+{
+    pthread_t threads[4];
+    int failed[4] = {0};
+    ck_assert_ptr_nonnull(mkdtemp(crowded));
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, look_again_and_again, &failed[i]), 0);
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        ck_assert_int_eq(failed[i], 0);
+    }
+    ck_assert_int_eq(rmdir(crowded), 0);
+}
+END_TEST
+
 KS_SUITE("base/host")
 {
     KS_TEST(the_mount_of_a_directory);
     KS_TEST(malformed_mount_lines_are_passed_over);
+    KS_TEST(many_look_at_once);
     KS_TEST(a_look_leaves_nothing_behind);
 }
