@@ -22,17 +22,28 @@ static uint64_t meter_now_ms(const struct ks_meter *meter)
 }
 
 /* mu held. */
-static void slots_sweep(struct ks_meter *meter, uint64_t now_ms)
+static void slot_sweep(struct ks_meter *meter, uint32_t slot, uint64_t now_ms)
 {
+    uint64_t number = meter->numbers[slot];
+    if (number == 0 || !meter->options.is_gone(meter->options.arg, number))
+        return;
+    ks_u64_map_remove(&meter->slots, number);
+    meter->numbers[slot] = 0;
+    meter->free_since_ms[slot] = now_ms;
+}
+
+/* mu held, on a loop: a few slots a time, one round in SWEEP_EVERY_MS. */
+static void slots_sweep_some(struct ks_meter *meter, uint64_t now_ms)
+{
+    if (meter->sweep_next == 0 && now_ms - meter->swept_mono_ms < SWEEP_EVERY_MS)
+        return;
+    uint32_t end = KS_MIN(meter->sweep_next + KS_METER_SLOTS_A_TURN, meter->options.streams_max);
+    while (meter->sweep_next < end)
+        slot_sweep(meter, meter->sweep_next++, now_ms);
+    if (end < meter->options.streams_max)
+        return;
+    meter->sweep_next = 0;
     meter->swept_mono_ms = now_ms;
-    for (uint32_t i = 0; i < meter->options.streams_max; i++) {
-        uint64_t number = meter->numbers[i];
-        if (number == 0 || !meter->options.is_gone(meter->options.arg, number))
-            continue;
-        ks_u64_map_remove(&meter->slots, number);
-        meter->numbers[i] = 0;
-        meter->free_since_ms[i] = now_ms;
-    }
 }
 
 /* mu held. streams_max: none. */
@@ -63,8 +74,8 @@ static uint32_t slot_of(struct ks_meter *meter, uint64_t number)
     if (known)
         return (uint32_t)(known - 1);
     uint32_t slot = slot_find_free(meter, now_ms);
-    if (slot == meter->options.streams_max && now_ms - meter->swept_mono_ms >= SWEEP_EVERY_MS)
-        slots_sweep(meter, now_ms);
+    if (slot == meter->options.streams_max)
+        slots_sweep_some(meter, now_ms);
     if (slot == meter->options.streams_max || !ks_u64_map_reserve(&meter->slots, 1))
         return meter->options.streams_max;
     slot_clear(meter, slot);
@@ -104,13 +115,20 @@ static void sums_add(const struct ks_meter *meter, uint32_t slot, struct ks_stre
 uint32_t ks_meter_streams(struct ks_meter *meter, struct ks_stream_sums *out)
 {
     uint32_t count = 0;
-    KS_LOCK_SCOPE(&meter->mu);
-    slots_sweep(meter, meter_now_ms(meter));
-    for (uint32_t i = 0; i < meter->options.streams_max; i++) {
-        if (meter->numbers[i] == 0)
-            continue;
-        out[count].number = meter->numbers[i];
-        sums_add(meter, i, &out[count++]);
+    uint32_t end = 0;
+    uint64_t now_ms = meter_now_ms(meter);
+    /* A loop that meets a new stream waits for a few slots, not for all. A slot that is freed
+     * meanwhile stays free for longer than this takes: no stream is met twice. */
+    for (uint32_t i = 0; i < meter->options.streams_max; i = end) {
+        end = KS_MIN(i + KS_METER_SLOTS_A_TURN, meter->options.streams_max);
+        KS_LOCK_SCOPE(&meter->mu);
+        for (uint32_t slot = i; slot < end; slot++) {
+            slot_sweep(meter, slot, now_ms);
+            if (meter->numbers[slot] == 0)
+                continue;
+            out[count].number = meter->numbers[slot];
+            sums_add(meter, slot, &out[count++]);
+        }
     }
     out[count].number = 0;
     sums_add(meter, meter->options.streams_max, &out[count++]);

@@ -35,6 +35,7 @@ enum ks_request_class { KS_REQUEST_PUT, KS_REQUEST_GET, KS_REQUEST_ADMIN, KS_REQ
 
 #define KS_METER_OPERATIONS_MAX 128u
 #define KS_METER_STATUSES_MAX 64u
+#define KS_METER_SLOTS_A_TURN 64u /* looked at under one lock */
 
 /* Of one loop. */
 struct ks_loop_meter {
@@ -63,7 +64,8 @@ struct ks_meter {
     struct ks_u64_map slots; /* [mu] stream number to number of its slot + 1 */
     uint64_t *numbers;       /* [mu] of each slot; 0 = free */
     uint64_t *free_since_ms; /* [mu] monotonic; 0 = never used */
-    uint64_t swept_mono_ms;  /* [mu] */
+    uint64_t swept_mono_ms;  /* [mu] when the last round of sweeping ended */
+    uint32_t sweep_next;     /* [mu] of the round under way; 0: there is none */
     struct ks_loop_meter *loops;
     unsigned loop_count;
 };

@@ -7,11 +7,13 @@
 
 static struct ks_fake_clock fake;
 static struct ks_meter *meter;
+static uint64_t gone_asked; /* how often */
 static uint64_t gone_below; /* streams with smaller numbers are deleted */
 
 static bool is_gone(void *arg, uint64_t number)
 {
     (void)arg;
+    gone_asked++;
     return number < gone_below;
 }
 
@@ -114,6 +116,34 @@ START_TEST(cells_are_found_again_without_a_reader)
 }
 END_TEST
 
+/* Whoever brings a new stream to a full meter is a loop: it looks at few of the others. */
+START_TEST(a_full_meter_is_swept_a_little_at_a_time)
+{
+    enum { STREAMS = 1000 };
+    set_up(1, STREAMS);
+    for (uint64_t stream = 1; stream <= STREAMS; stream++)
+        put(0, stream, 1);
+    ks_fake_clock_advance_ms(&fake, 20000);
+    gone_below = STREAMS; /* all but the last */
+    uint64_t turns = 0;
+    for (; meter->slots.count > 1; turns++) {
+        gone_asked = 0;
+        put(0, STREAMS + 1 + turns, 1);
+        ck_assert_uint_gt(gone_asked, 0);
+        ck_assert_uint_le(gone_asked, KS_METER_SLOTS_A_TURN);
+    }
+    ck_assert_uint_le(turns, STREAMS / KS_METER_SLOTS_A_TURN + 1);
+    /* The round is over: the next one has time. */
+    gone_asked = 0;
+    put(0, 2 * STREAMS, 1);
+    ck_assert_uint_eq(gone_asked, 0);
+    ks_fake_clock_advance_ms(&fake, 61000);
+    put(0, 3 * STREAMS, 1);
+    ck_assert_uint_eq(meter->slots.count, 2);
+    ks_meter_destroy(meter);
+}
+END_TEST
+
 static void *count_on(void *arg)
 {
     struct ks_loop_meter *loop = arg;
@@ -153,5 +183,6 @@ KS_SUITE("daemon/meter")
     KS_TEST(streams_beyond_the_limit_share);
     KS_TEST(cell_of_a_deleted_stream_begins_at_zero_for_another);
     KS_TEST(cells_are_found_again_without_a_reader);
+    KS_TEST(a_full_meter_is_swept_a_little_at_a_time);
     KS_TEST(loops_count_while_somebody_sums_up);
 }
