@@ -327,7 +327,8 @@ void ks_op_update_stream_mode(struct ks_call *call, const ProtobufCMessage *mess
     kstream__update_stream_mode_response__init(response);
     call->response = &response->base;
     if (request->dry_run) {
-        ks_call_finish(call, call->response);
+        if (!has_warm || ks_call_warm_shards_fit(call, stream, warm_mibps))
+            ks_call_finish(call, call->response);
         return;
     }
     struct ks_error error = KS_ERROR_INIT;

@@ -27,6 +27,9 @@ void ks_setting_start(struct ks_call *call);
 void ks_warm_throughput_start(struct ks_call *call, const struct ks_stream *stream, uint32_t mibps,
     void (*answer)(struct ks_call *call, const struct ks_setting_work *work));
 
+/* The shards that it would take fit the account; false: the call has failed. */
+bool ks_call_warm_shards_fit(struct ks_call *call, const struct ks_stream *stream, uint32_t mibps);
+
 /* The stream; NULL: it is not there, the call has failed. */
 struct ks_stream *ks_call_resolve(struct ks_call *call, const struct ks_stream_address *address);
 /* The same, and it must be ACTIVE. */

@@ -141,6 +141,16 @@ bool ks_call_warm_throughput_fits(struct ks_call *call, enum ks_stream_mode mode
     return false;
 }
 
+bool ks_call_warm_shards_fit(struct ks_call *call, const struct ks_stream *stream, uint32_t mibps)
+{
+    uint32_t more = mibps > stream->open_count ? mibps - stream->open_count : 0;
+    if (ks_registry_open_shards(call->server->engine) + (uint64_t)more <=
+        call->server->live.limits_shards)
+        return true;
+    ks_call_fail_shard_limit(call, more);
+    return false;
+}
+
 Kstream__WarmThroughput *ks_warm_throughput_message(
     struct ks_call *call, uint32_t target_mibps, uint32_t open_shards)
 {
@@ -232,16 +242,13 @@ void ks_op_update_stream_warm_throughput(struct ks_call *call, const ProtobufCMe
         ks_warm_throughput_start(call, stream, mibps, warm_answer);
         return;
     }
-    uint32_t more = mibps > stream->open_count ? mibps - stream->open_count : 0;
+    if (!ks_call_warm_shards_fit(call, stream, mibps))
+        return;
     struct ks_setting_work *work = ks_setting_work_make(call, stream);
     if (!work)
         return;
     work->change.number = mibps;
-    if (ks_registry_open_shards(call->server->engine) + (uint64_t)more >
-        call->server->live.limits_shards)
-        ks_call_fail_shard_limit(call, more);
-    else
-        warm_answer(call, work);
+    warm_answer(call, work);
 }
 
 /* ---- EnableEnhancedMonitoring, DisableEnhancedMonitoring ---- */

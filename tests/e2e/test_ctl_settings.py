@@ -111,6 +111,18 @@ def test_limits_of_a_stream(scratch):
     broker.stop()
 
 
+def test_dry_runs_know_the_shard_limit(scratch):
+    broker = Broker(scratch, "--shards", "4")
+    ctl = Ctl(broker.addresses["native"])
+    ctl("create-stream", "s", "--shards", "2", "-o", "none")
+    over = "update-stream-mode", "s", "StreamMode=ON_DEMAND", "--warm-throughput-mi-bps", "5"
+    ctl.fails(3, "would exceed the shard limit", *over, "--dry-run")
+    ctl("update-stream-mode", "s", "StreamMode=ON_DEMAND", "--warm-throughput-mi-bps", "4", "--dry-run")
+    ctl("update-stream-mode", "s", "StreamMode=ON_DEMAND", "-o", "none")
+    ctl.fails(3, "would exceed the shard limit", "update-stream-warm-throughput", "s", "5", "--dry-run")
+    broker.stop()
+
+
 def test_the_account(scratch):
     broker, ctl = begin(scratch)
     ctl("create-stream", "s", "--shards", "3", "-o", "none")
@@ -168,5 +180,5 @@ def test_a_stream_is_known_by_its_id_to_every_verb(scratch):
     broker.stop()
 
 
-run_tests(test_tags_with_the_flags_of_aws, test_settings_with_the_flags_of_aws, test_limits_of_a_stream, test_the_account,
-          test_a_stream_is_known_by_its_id_to_every_verb)
+run_tests(test_tags_with_the_flags_of_aws, test_settings_with_the_flags_of_aws, test_limits_of_a_stream,
+          test_dry_runs_know_the_shard_limit, test_the_account, test_a_stream_is_known_by_its_id_to_every_verb)
