@@ -215,9 +215,15 @@ static bool native_promise(struct ks_call *call, uint64_t bytes)
 {
     struct native_call *native = KS_CONTAINER_OF(call, struct native_call, call);
     if (native->room.bytes > 0)
-        return true; /* an earlier attempt's, after a wait */
+        return true; /* it has waited for it */
     native->room.granted = native_room_granted;
     return ks_conn_room_take(native->conn, &native->room, bytes);
+}
+
+static void native_end_promise(struct ks_call *call)
+{
+    struct native_call *native = KS_CONTAINER_OF(call, struct native_call, call);
+    ks_conn_room_end(native->conn, &native->room);
 }
 
 static bool native_is_output_short(const struct ks_call *call)
@@ -275,6 +281,7 @@ static struct native_call *native_make(
         conn->client = atomic_fetch_add(&native->call.server->clients, 1) + 1;
     native->call.client = conn->client;
     native->call.promise = native_promise;
+    native->call.end_promise = native_end_promise;
     native->call.is_output_short = native_is_output_short;
     native->conn = conn;
     native->request_id = request_id;

@@ -32,6 +32,8 @@ struct ks_call {
     /* The door's: is there room for an answer of bytes? They count until the call is done. False:
      * resume runs when there is, or abandon when the peer goes first. NULL: always. */
     bool (*promise)(struct ks_call *call, uint64_t bytes);
+    /* Takes a promise back: the call goes on without. May be called when there is none. */
+    void (*end_promise)(struct ks_call *call);
     void (*resume)(struct ks_call *call);
     void (*abandon)(struct ks_call *call);
     /* The door's: all answers together are past their budget, this one should be small. NULL:

@@ -408,6 +408,9 @@ static void get_read_done(struct ks_call *call, enum ks_status st, struct ks_err
     work->request.from_sequence = call->read.next_sequence;
     ks_read_release(&call->read);
     call->has_read = false;
+    /* While it waits it has no answer: others may use the room. */
+    if (call->end_promise)
+        call->end_promise(call);
     get_park(call, work->wait_until_mono_ms - now_ms);
 }
 
