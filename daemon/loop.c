@@ -4,6 +4,7 @@
 #include "daemon/conn.h"
 #include "daemon/server.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Small: nothing on a loop recurses or keeps large locals, and idle threads must stay cheap. */
@@ -210,11 +211,7 @@ enum ks_status ks_loop_start(struct ks_loop *loop, struct ks_error *err)
     if (rc)
         return ks_fail(err, KS_NO_MEMORY, rc, "cannot start a loop's thread");
     loop->is_running = true;
-    name[0] = '\0';
-    strcpy(name, "loop-");
-    name[5] = (char)('0' + loop->index / 10 % 10);
-    name[6] = (char)('0' + loop->index % 10);
-    name[7] = '\0';
+    snprintf(name, sizeof(name), "loop-%02u", loop->index);
     pthread_setname_np(loop->thread, name);
     return KS_OK;
 }
