@@ -25,34 +25,37 @@
  *     }
  *
  * How to use it
- *   1. kstream_config_new(), kstream_config_set() what differs from the defaults,
- * kstream_connect();
+ *   1. kstream_config_new(), kstream_config_set() what differs from the defaults, and then
+ *      kstream_connect();
  *   2. for one thing now and then: the blocking calls, each returns with its answer;
  *   3. to put many records: a producer (batches them, keeps their order, stores each once);
  *   4. to read: a reader, of one shard or of a whole stream (survives restarts of the broker);
  *   5. beside other descriptors in one event loop: kstream_fd() and kstream_process().
- *   In the examples below client, producer and reader are open ones, err is a struct kstream_error
- *   and st an enum kstream_status.
+ * In the examples below client, producer and reader are open ones, err is a struct kstream_error
+ * and st an enum kstream_status.
  *
  * Rules that hold for all of it
- *   Results   Every call that can fail returns enum kstream_status, 0 is success. The last
- *             parameter, struct kstream_error *err, is the caller's own memory; NULL is allowed.
- *             out_ parameters are written on success only, unless the call says otherwise.
- *   Threads   The library makes no threads and touches no signals. A client and all producers and
- *             readers opened from it belong to one thread at a time; different clients may be used
- *             in different threads at once, and a batch belongs to whoever holds it. Nothing runs
- * while no call of the library runs: a producer sends and a reader reads ahead only inside calls. A
- * program that wants it otherwise gives a client to a thread of its own which calls
- * kstream_process() in a loop, and hands it records through a queue of its own. fork()    The child
- * must not use what the parent has opened. It may close it, which frees the memory, sends nothing
- * and runs no callbacks, and connects anew. Memory    What a call hands out is freed with the
- * function named there. Clients, producers and readers may be closed in any order. Structs of
- * options start with their size: initialise them with their ..._INIT, and later versions of the
- * library stay compatible. Texts     are UTF-8 and zero-terminated; keys and data carry their
- * sizes. stream    is the name of a stream, its ARN, or "id:" and its StreamId. Times     _unix_ms:
- * milliseconds since 1970 by the broker's clock. Timeouts: milliseconds; 0 means "do not wait",
- * KSTREAM_FOREVER no limit. A name in an endpoint is looked up by kstream_connect() alone, which
- * may take the resolver's time on top; no other call waits for anything but the time it was given.
+ * - Results: every call that can fail returns enum kstream_status, 0 is success. The last
+ *   parameter, struct kstream_error *err, is the caller's own memory; NULL is allowed. out_
+ *   parameters are written on success only, unless the call says otherwise.
+ * - Threads: the library makes no threads and touches no signals. A client and all producers and
+ *   readers opened from it belong to one thread at a time; different clients may be used in
+ *   different threads at once, and a batch belongs to whoever holds it. Nothing runs while no call
+ *   of the library runs: a producer sends and a reader reads ahead only inside calls. A program
+ *   that wants it otherwise gives a client to a thread of its own which calls kstream_process() in
+ *   a loop, and hands it records through a queue of its own.
+ * - fork(): the child must not use what the parent has opened. It may close it, which frees the
+ *   memory, sends nothing and runs no callbacks, and connects anew.
+ * - Memory: what a call hands out is freed with the function named there. Clients, producers and
+ *   readers may be closed in any order.
+ * - Structs of options start with their size: initialise them with their ..._INIT, and later
+ *   versions of the library stay compatible.
+ * - Texts are UTF-8 and zero-terminated; keys and data carry their sizes.
+ * - stream is the name of a stream, its ARN, or "id:" and its StreamId.
+ * - Times: _unix_ms are milliseconds since 1970 by the broker's clock. Timeouts are milliseconds;
+ *   0 means "do not wait", KSTREAM_FOREVER no limit. A name in an endpoint is looked up by
+ *   kstream_connect() alone, which may take the resolver's time on top; no other call waits for
+ *   anything but the time it was given.
  */
 #ifndef KSTREAM_KSTREAM_H
 #define KSTREAM_KSTREAM_H
