@@ -120,7 +120,7 @@ enum kstream_status kstream_update_stream_limits(struct kstream_client *client, 
         .request = &request.base,
         .deadline_ns = client_call_deadline_ns(client, CLIENT_OPTION(options, timeout_ms, 0)),
         .is_repeatable = true};
-    struct ks_error inner = KS_ERROR_INIT;
+    struct ks_error inner = client_begin(client);
     struct ks_arena arena;
     ks_arena_init(&arena, CLIENT_ANSWER_BYTES_MAX);
     ProtobufCMessage *answer = NULL;

@@ -238,12 +238,14 @@ static enum kstream_status call_wrongly(
         return kstream_increase_retention(client, NULL, 48, NULL, err);
     case 24:
         return kstream_describe_compactor(client, NULL, NULL, err);
+    case 25:
+        return kstream_update_stream_limits(client, NULL, NULL, NULL, err);
     default:
         return kstream_describe_config(client, 1000, NULL, err);
     }
 }
 
-#define WRONG_CALLS 26
+#define WRONG_CALLS 27
 
 START_TEST(a_wrong_call_is_refused_and_has_no_request)
 {
