@@ -28,7 +28,8 @@ enum ks_lock_rank {
     KS_RANK_WAKE = 85,         /* storage/step: the signal a background thread sleeps on */
     KS_RANK_MAILBOX = 90,      /* base/mailbox */
     KS_RANK_CLOCK = 95,        /* base/broker_clock: changes of the clock; reading takes no lock */
-    KS_RANK_EVENTS = 100       /* an event sink's own state */
+    KS_RANK_EVENTS = 100,      /* an event sink's own state */
+    KS_RANK_LOG_WRITER = 105   /* daemon/log_writer: lines that wait to be written */
 };
 
 #endif

@@ -1,6 +1,7 @@
 #include "daemon/log.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #define ID_PREFIX "kstream:"
+#define START_WAIT_MS 100 /* for a reader of the log, while there is no thread to wait for him */
 
 /* ---- where it goes ---- */
 
@@ -47,6 +49,23 @@ static bool journal_send(const struct ks_logger *logger, const struct ks_log_lin
            send(logger->journal_fd, line->text, line->bytes, MSG_NOSIGNAL) == (ssize_t)line->bytes;
 }
 
+static void event_say(struct ks_logger *logger, enum ks_level level, const char *name,
+    const char *format, ...) KS_PRINTF(4, 5);
+
+/* mu held. After lines were dropped: not before there is room for many, and then first how many.
+ * False: not yet. */
+static bool stream_resume(struct ks_logger *logger)
+{
+    uint64_t dropped = logger->dropped;
+    if (dropped == 0)
+        return true;
+    if (logger->writer && !ks_log_writer_has_room(logger->writer, KS_LOG_RING_BYTES / 2))
+        return false;
+    logger->dropped = 0;
+    event_say(logger, KS_LEVEL_WARNING, "log.dropped", "lines=%llu", (unsigned long long)dropped);
+    return true;
+}
+
 /* mu held. */
 static void event_write(struct ks_logger *logger, const struct ks_log_event *event)
 {
@@ -59,11 +78,19 @@ static void event_write(struct ks_logger *logger, const struct ks_log_event *eve
         if (journal_send(logger, line))
             return;
     }
+    if (!stream_resume(logger)) {
+        logger->dropped++;
+        return;
+    }
     if (format == KS_LOG_FORMAT_JSON)
         ks_log_line_json(line, event, logger->is_journal_stream);
     else
         ks_log_line_text(line, event, logger->is_journal_stream);
-    KS_IGNORE(write(logger->fd, line->text, line->bytes), "nobody is left to be told");
+    bool is_taken = logger->writer
+                        ? ks_log_writer_put(logger->writer, line->text, line->bytes)
+                        : ks_log_write(logger->fd, line->text, line->bytes, START_WAIT_MS);
+    if (!is_taken)
+        logger->dropped++;
 }
 
 /* ---- events ---- */
@@ -109,13 +136,23 @@ static void event_log(
     event_write(logger, &event);
 }
 
-static void name_report(struct ks_logger *logger, struct ks_log_name *known)
+static void event_say(
+    struct ks_logger *logger, enum ks_level level, const char *name, const char *format, ...)
 {
     char fields[160];
-    snprintf(fields, sizeof(fields), "event=%s count=%llu", known->name,
-        (unsigned long long)known->suppressed);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(fields, sizeof(fields), format, args);
+    va_end(args);
+    event_log(logger, level, name, fields);
+}
+
+static void name_report(struct ks_logger *logger, struct ks_log_name *known)
+{
+    uint64_t count = known->suppressed;
     known->suppressed = 0;
-    event_log(logger, KS_LEVEL_NOTICE, "log.suppressed", fields);
+    event_say(logger, KS_LEVEL_NOTICE, "log.suppressed", "event=%s count=%llu", known->name,
+        (unsigned long long)count);
 }
 
 static void logger_emit(
@@ -159,6 +196,29 @@ void ks_logger_init(struct ks_logger *logger, const struct ks_logger_options *op
     ks_mutex_init(&logger->mu, KS_RANK_EVENTS);
 }
 
+enum ks_status ks_logger_start(struct ks_logger *logger, struct ks_error *err)
+{
+    struct ks_log_writer *writer;
+    enum ks_status st = ks_log_writer_start(logger->fd, &writer, err);
+    if (st)
+        return st;
+    KS_LOCK_SCOPE(&logger->mu);
+    logger->writer = writer;
+    return KS_OK;
+}
+
+void ks_logger_tick(struct ks_logger *logger)
+{
+    KS_LOCK_SCOPE(&logger->mu);
+    KS_IGNORE(stream_resume(logger), "the next tick tries again");
+}
+
+void ks_logger_flush(struct ks_logger *logger)
+{
+    if (logger->writer)
+        KS_IGNORE(ks_log_writer_flush(logger->writer, KS_LOG_FLUSH_MS), "nobody reads them");
+}
+
 void ks_logger_counts(
     struct ks_logger *logger, void (*each)(void *arg, const struct ks_log_count *count), void *arg)
 {
@@ -183,6 +243,11 @@ void ks_logger_fini(struct ks_logger *logger)
     for (size_t i = 0; i < KS_LOG_NAMES_MAX && logger->names[i].name; i++)
         if (logger->names[i].suppressed)
             name_report(logger, &logger->names[i]);
+    ks_logger_flush(logger);
+    if (stream_resume(logger))
+        ks_logger_flush(logger);
+    ks_log_writer_stop(logger->writer);
+    logger->writer = NULL;
     if (logger->journal_fd >= 0)
         close(logger->journal_fd);
     ks_md5_destroy(logger->md5);

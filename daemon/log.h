@@ -4,6 +4,10 @@
  * payload bytes, no secrets. An event that repeats more than KS_LOG_BURST times in a second is held
  * back and counted ("log.suppressed event=... count=...").
  *
+ * Who emits never waits for who reads: from ks_logger_start on, lines for the stream go through a
+ * ring (daemon/log_writer.h). When that is full they are dropped and counted; "log.dropped
+ * lines=..." stands in their place once there is room again.
+ *
  * Threads: any thread emits.
  */
 #ifndef KS_DAEMON_LOG_H
@@ -15,9 +19,11 @@
 #include "base/mutex.h"
 #include "daemon/config.h"
 #include "daemon/log_line.h"
+#include "daemon/log_writer.h"
 
 #define KS_LOG_BURST 20u
 #define KS_LOG_NAMES_MAX 256u
+#define KS_LOG_FLUSH_MS 1000u
 
 struct ks_log_name {
     const char *name; /* an event's literal */
@@ -41,6 +47,8 @@ struct ks_logger {
     struct ks_mutex mu;                         /* KS_RANK_EVENTS */
     struct ks_log_name names[KS_LOG_NAMES_MAX]; /* [mu] */
     struct ks_log_line line;                    /* [mu] */
+    struct ks_log_writer *writer;               /* [mu] NULL: lines are written at once */
+    uint64_t dropped;                           /* [mu] lines that nobody has been told of */
 };
 
 struct ks_logger_options {
@@ -53,6 +61,12 @@ struct ks_logger_options {
 };
 
 void ks_logger_init(struct ks_logger *logger, const struct ks_logger_options *options);
+/* From now on a thread writes. Errors: KS_NO_MEMORY. */
+enum ks_status ks_logger_start(struct ks_logger *logger, struct ks_error *err) KS_MUST_USE;
+/* Now and then: tells of dropped lines when nothing else is logged. */
+void ks_logger_tick(struct ks_logger *logger);
+/* Before the process ends without ks_logger_fini: waits a bounded time for lines to be written. */
+void ks_logger_flush(struct ks_logger *logger);
 /* How many of each name were logged or held back. Any thread. */
 struct ks_log_count {
     const char *name;
@@ -63,7 +77,7 @@ void ks_logger_counts(
     struct ks_logger *logger, void (*each)(void *arg, const struct ks_log_count *count), void *arg);
 /* Any thread, from now on. */
 void ks_logger_set(struct ks_logger *logger, enum ks_log_format format, enum ks_level level);
-/* Writes what was still held back. */
+/* Writes what was still held back, as far as it is taken within KS_LOG_FLUSH_MS or so. */
 void ks_logger_fini(struct ks_logger *logger);
 
 #endif

@@ -33,6 +33,7 @@
 #define EXIT_POISONED 74 /* EX_IOERR */
 #define POISON_GRACE_MS 500
 #define TICK_MS 1000
+#define LAST_WORDS_MS 1000
 #define STOP_SPARE_MS 15000
 #define PERCENT_UNKNOWN 101
 
@@ -356,6 +357,8 @@ static enum ks_status daemon_start(struct daemon *daemon, struct ks_error *err)
     ks_addresses_remove(daemon->datadir.path);
     atomic_store(&daemon->state, daemon->datadir.checker ? STATE_CHECKING : STATE_STARTING);
     st = start_sockets(daemon, err);
+    if (!st) /* no thread before the catalog's checker is forked and the unix socket is made */
+        st = ks_logger_start(&daemon->logger, err);
     if (!st)
         st = start_http(daemon, err);
     if (!st)
@@ -418,6 +421,7 @@ KS_NORETURN static void daemon_die_poisoned(struct daemon *daemon)
     for (unsigned i = 0; i < daemon->loops_ready; i++)
         KS_IGNORE(ks_loop_join(&daemon->server.loops[i], POISON_GRACE_MS),
             "answers that cannot leave are lost");
+    ks_logger_flush(&daemon->logger);
     _exit(EXIT_POISONED);
 }
 
@@ -515,6 +519,7 @@ static void daemon_wait(struct daemon *daemon)
             ks_timekeeper_tick(&daemon->timekeeper);
             memory_tick(daemon);
             ks_catalog_copies_tick(&daemon->copies);
+            ks_logger_tick(&daemon->logger);
             ticked_ms = now_ms;
         }
         if (poll(fds, KS_COUNT_OF(fds), ks_watchdog_sleep_ms(&daemon->watchdog, now_ms, TICK_MS)) <
@@ -563,7 +568,10 @@ static int daemon_run(struct daemon *daemon, bool is_print_addresses)
             &daemon->notify, "STATUS=cannot start: %s\nERRNO=%d", error.text, error.errnum);
         KS_IGNORE(daemon_stop(daemon, false), "why it could not start is said");
         ks_logger_fini(&daemon->logger);
-        fprintf(stderr, "kstreamd: %s\n", error.text);
+        char text[KS_ERROR_TEXT_BYTES + 16];
+        int bytes = snprintf(text, sizeof(text), "kstreamd: %s\n", error.text);
+        KS_IGNORE(ks_log_write(STDERR_FILENO, text, (size_t)bytes, LAST_WORDS_MS),
+            "a reader that has stopped");
         return ks_status_info(st)->exit_code;
     }
     const struct ks_addresses *addresses = &daemon->sockets.addresses;

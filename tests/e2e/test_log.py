@@ -1,5 +1,5 @@
 """What the broker logs: for people, for programs, for the systemd journal; and requests that take long."""
-import ctypes, json
+import ctypes, fcntl, json, termios, threading
 from kstream_test import *
 from test_service import hold_thread, let_thread_go, thread_of
 
@@ -63,6 +63,62 @@ def test_json_lines_can_be_read_by_a_program(scratch):
     assert all({"time", "level", "event"} <= e.keys() for e in events)
 
 
+class PipedBroker(Broker):
+    """Its standard error is a pipe of one page."""
+
+    def popen(self, environment):
+        self.reading, writing = os.pipe()
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+        process = subprocess.Popen(self.command, stderr=writing, stdout=subprocess.DEVNULL, env=environment)
+        os.close(writing)
+        return process
+
+    def fill(self):
+        """Connections come and go until the pipe takes no more: what is said of them fills it."""
+        def is_full():
+            for _ in range(10):
+                self.connect().close()
+            return struct.unpack("i", fcntl.ioctl(self.reading, termios.FIONREAD, b"    "))[0] > 3800
+        wait_until(is_full, "the pipe is full")
+
+
+def begin_piped(scratch):
+    broker = PipedBroker(scratch, "--log-level", "debug", wait=False)
+    broker.wait_listening()
+    broker.fill()
+    return broker
+
+
+def test_a_reader_of_the_log_that_has_stopped_stops_nothing_else(scratch):
+    broker = begin_piped(scratch)
+    client = broker.client()
+    client.create_stream("clicks")
+    for _ in range(50):
+        client.put("clicks", [("k", b"v")])
+        broker.connect().close()
+    assert broker.http("/livez")[0] == 200
+    broker.process.send_signal(signal.SIGTERM)
+    assert broker.wait_end() == 0, "a full pipe holds up the end"
+    os.close(broker.reading)
+    # It ended in order, although it could tell nobody.
+    broker = Broker(scratch)
+    broker.wait_logged("was_clean=1")
+    broker.stop()
+
+
+def test_the_log_goes_on_when_its_reader_does(scratch):
+    broker = begin_piped(scratch)
+    broker.client().create_stream("clicks")
+    lines = []
+    reader = threading.Thread(target=lambda: lines.extend(os.fdopen(broker.reading, "rb")))
+    reader.start()
+    broker.process.send_signal(signal.SIGTERM)
+    assert broker.wait_end() == 0
+    reader.join()
+    assert all(line.startswith(b"20") and line.endswith(b"\n") for line in lines), "lines are torn"
+    assert b" daemon.ready " in b"".join(lines) and b" daemon.stopped " in lines[-1], lines[-1]
+
+
 def test_slow_requests_are_logged_and_long_polls_are_not(scratch):
     broker = Broker(scratch, "--log-slow-request", "2s")
     client, reader = broker.client(), broker.client()
@@ -93,4 +149,5 @@ def test_slow_requests_are_logged_and_long_polls_are_not(scratch):
 
 if __name__ == "__main__":
     run_tests(test_journal_gets_events_with_their_fields, test_without_a_journal_the_stream_has_levels,
-              test_json_lines_can_be_read_by_a_program, test_slow_requests_are_logged_and_long_polls_are_not)
+              test_json_lines_can_be_read_by_a_program, test_slow_requests_are_logged_and_long_polls_are_not,
+              test_a_reader_of_the_log_that_has_stopped_stops_nothing_else, test_the_log_goes_on_when_its_reader_does)

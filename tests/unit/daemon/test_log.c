@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -222,10 +223,107 @@ START_TEST(journal_that_takes_nothing_loses_no_event)
 }
 END_TEST
 
+/* ---- a reader that has stopped ---- */
+
+/* A pipe that blocks and holds a page. */
+static void set_up_pipe(void)
+{
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_gt(fcntl(ends[1], F_SETPIPE_SZ, 4096), 0);
+    ks_fake_clock_init(&fake, 1421889600000);
+    const struct ks_logger_options options = {
+        .format = KS_LOG_FORMAT_TEXT, .level = KS_LEVEL_INFO, .clock = &fake.clock, .fd = ends[1]};
+    ks_logger_init(&logger, &options);
+    ck_assert_int_eq(ks_logger_start(&logger, NULL), KS_OK);
+}
+
+/* A second later each, so that none is held back. */
+static void emit_numbers(unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++) {
+        ks_emit(&logger.events, KS_LEVEL_INFO, "a.number", "i=%u text=\"%060d\"", i, 0);
+        ks_fake_clock_advance_ms(&fake, 1000);
+    }
+}
+
+struct seen {
+    unsigned numbers; /* lines of a.number */
+    unsigned next;    /* the number after the last one */
+    unsigned told;    /* by log.dropped */
+    unsigned wrong;   /* lines out of order, or before the line that tells of those missing */
+};
+
+static void *read_all(void *arg)
+{
+    struct seen *seen = arg;
+    FILE *file = fdopen(ends[0], "r");
+    char line[512];
+    unsigned n;
+    unsigned missing = 0;
+    while (fgets(line, sizeof(line), file)) {
+        const char *number = strstr(line, "a.number i=");
+        const char *dropped = strstr(line, "warning log.dropped lines=");
+        if (dropped && sscanf(dropped, "warning log.dropped lines=%u", &n) == 1) {
+            seen->told += n;
+        } else if (number && sscanf(number, "a.number i=%u", &n) == 1) {
+            seen->wrong += n < seen->next;
+            missing += n - seen->next;
+            seen->wrong += missing != seen->told;
+            seen->next = n + 1;
+            seen->numbers++;
+        } else {
+            seen->wrong++;
+        }
+    }
+    fclose(file);
+    return NULL;
+}
+
+/* With the next event, or at the next look when there is none. */
+START_TEST(who_logs_waits_for_nobody_and_the_reader_learns_what_he_missed)
+{
+    pthread_t reader;
+    struct seen seen = {.next = 0};
+    set_up_pipe();
+    emit_numbers(0, 3000); /* more than pipe and ring hold: who waits would never come back */
+    uint64_t dropped = logger.dropped;
+    ck_assert_uint_gt(dropped, 0);
+    ck_assert_uint_lt(dropped, 2999);
+    ck_assert_int_eq(pthread_create(&reader, NULL, read_all, &seen), 0);
+    ck_assert(ks_log_writer_flush(logger.writer, 60000));
+    if (_i == 0)
+        emit_numbers(3000, 3001);
+    else
+        ks_logger_tick(&logger);
+    ck_assert_uint_eq(logger.dropped, 0);
+    ks_logger_fini(&logger);
+    close(ends[1]);
+    pthread_join(reader, NULL);
+    ck_assert_uint_eq(seen.wrong, 0);
+    ck_assert_uint_eq(seen.told, dropped);
+    ck_assert_uint_eq(seen.numbers + seen.told, _i == 0 ? 3001 : 3000);
+}
+END_TEST
+
+START_TEST(the_end_does_not_wait_for_a_reader_that_has_stopped)
+{
+    set_up_pipe();
+    emit_numbers(0, 100);
+    ks_logger_fini(&logger);
+    /* What left the ring before is whole. */
+    static char text[8192];
+    ssize_t n = read(ends[0], text, sizeof(text) - 1);
+    ck_assert_int_gt(n, 0);
+    ck_assert_int_eq(text[n - 1], '\n');
+}
+END_TEST
+
 KS_SUITE("daemon/log")
 {
     KS_TEST(json_stays_json_whatever_a_field_holds);
     KS_TEST(lines_that_are_full_end_in_order);
+    KS_TEST_LOOP(who_logs_waits_for_nobody_and_the_reader_learns_what_he_missed, 2);
+    KS_TEST(the_end_does_not_wait_for_a_reader_that_has_stopped);
     KS_TEST(journal_gets_every_field_by_its_name);
     KS_TEST(stream_that_is_not_systemds_gets_text);
     KS_TEST(journal_that_takes_nothing_loses_no_event);
