@@ -33,26 +33,65 @@ static enum ks_status status_of(int errnum)
     return errnum == ENOSPC || errnum == EDQUOT ? KS_STORAGE_FULL : KS_IO;
 }
 
+static enum ks_status sync_path(const char *path, struct ks_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return ks_fail(err, KS_IO, errno, "cannot open '%s'", path);
+    int rc = fsync(fd);
+    int errnum = errno;
+    close(fd);
+    return rc < 0 ? ks_fail(err, KS_IO, errnum, "cannot sync '%s'", path) : KS_OK;
+}
+
+/*
+ * A folder's name stands in its parent: until that is synced, a power cut may take the folder and
+ * with it all that was acknowledged in there. A first start may have been killed after mkdir, so a
+ * first start syncs for folders that are there as well; those may be beyond its rights.
+ */
+static enum ks_status make_dir(const char *path, mode_t mode, bool is_first, struct ks_error *err)
+{
+    char parent[PATH_MAX];
+    bool is_made = mkdir(path, mode) == 0;
+    if (!is_made && errno != EEXIST)
+        return ks_fail(err, status_of(errno), errno, "cannot make the directory '%s'", path);
+    if (!is_made && !is_first)
+        return KS_OK;
+    snprintf(parent, sizeof(parent), "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (slash)
+        slash[slash == parent] = '\0';
+    else
+        strcpy(parent, ".");
+    enum ks_status st = sync_path(parent, is_made ? err : NULL);
+    return is_made ? st : KS_OK;
+}
+
 /* Every missing folder of the path, the last one for us alone. */
-static enum ks_status make_dirs(const char *path, struct ks_error *err)
+static enum ks_status make_dirs(const struct ks_datadir *dir, struct ks_error *err)
 {
     char part[PATH_MAX];
-    snprintf(part, sizeof(part), "%s", path);
+    if (!path_in(dir, "run", part))
+        return ks_fail(err, KS_IO, ENAMETOOLONG, "cannot use '%s'", dir->path);
+    bool is_first = access(part, F_OK) < 0;
+    snprintf(part, sizeof(part), "%s", dir->path);
     for (char *p = part + 1; *p; p++) {
         if (*p != '/')
             continue;
         *p = '\0';
-        if (mkdir(part, 0755) < 0 && errno != EEXIST)
-            return ks_fail(err, status_of(errno), errno, "cannot make the directory '%s'", part);
+        enum ks_status st = make_dir(part, 0755, is_first, err);
+        if (st)
+            return st;
         *p = '/';
     }
-    if (mkdir(part, 0700) < 0 && errno != EEXIST)
-        return ks_fail(err, status_of(errno), errno, "cannot make the data directory '%s'", path);
+    enum ks_status st = make_dir(part, 0700, is_first, err);
+    if (st)
+        return st;
     struct stat made;
     if (stat(part, &made) == 0 && !S_ISDIR(made.st_mode))
-        return ks_fail(err, KS_IO, ENOTDIR, "the data directory '%s' is not a directory", path);
+        return ks_fail(err, KS_IO, ENOTDIR, "the data directory '%s' is not a directory", part);
     if (access(part, R_OK | W_OK | X_OK) < 0)
-        return ks_fail(err, KS_IO, errno, "the data directory '%s' is not writable", path);
+        return ks_fail(err, KS_IO, errno, "the data directory '%s' is not writable", dir->path);
     return KS_OK;
 }
 
@@ -76,17 +115,6 @@ static enum ks_status check_fs(
         ks_emit(options->events, KS_LEVEL_WARNING, "datadir.untested_fs",
             "type=%s text=\"durability is tested on ext4 and xfs\"", info.type);
     return KS_OK;
-}
-
-static enum ks_status sync_path(const char *path, struct ks_error *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return ks_fail(err, KS_IO, errno, "cannot open '%s'", path);
-    int rc = fsync(fd);
-    int errnum = errno;
-    close(fd);
-    return rc < 0 ? ks_fail(err, KS_IO, errnum, "cannot sync '%s'", path) : KS_OK;
 }
 
 /* Removed durably before anything changes, so that a crash of this run is seen as one. */
@@ -231,7 +259,9 @@ enum ks_status ks_datadir_open(
     if (strlen(options->path) >= sizeof(dir->path) - 64)
         return ks_fail(err, KS_USAGE, 0, "the path of the data directory is too long");
     strcpy(dir->path, options->path);
-    enum ks_status st = make_dirs(dir->path, err);
+    for (size_t n = strlen(dir->path); n > 1 && dir->path[n - 1] == '/'; n--)
+        dir->path[n - 1] = '\0'; /* or the last folder would be made as one on the way */
+    enum ks_status st = make_dirs(dir, err);
     if (!st)
         st = ks_io_posix_open(dir->path, &dir->io, err);
     if (!st)

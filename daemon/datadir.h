@@ -43,9 +43,9 @@ struct ks_datadir_options {
 };
 
 /*
- * Makes and locks the directory; after an unclean stop forks the catalog's check. Before threads
- * exist. Errors: KS_IN_USE another broker has it; KS_UNSUPPORTED a file system that loses data;
- * KS_STORAGE_FULL; KS_IO.
+ * Makes (durably) and locks the directory; after an unclean stop forks the catalog's check. Before
+ * threads exist. Errors: KS_IN_USE another broker has it; KS_UNSUPPORTED a file system that loses
+ * data; KS_STORAGE_FULL; KS_IO.
  */
 enum ks_status ks_datadir_open(const struct ks_datadir_options *options, struct ks_datadir *dir,
     struct ks_error *err) KS_MUST_USE;
