@@ -94,7 +94,8 @@ static enum ks_status bind_to(const struct ks_listen_options *options, const str
         return ks_fail(err, KS_IO, errno, "cannot listen on '%s'", options->address);
     int yes = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-    if (bind(fd, info->ai_addr, info->ai_addrlen) < 0) {
+    /* Two sockets may be bound to one address as long as neither listens. */
+    if (bind(fd, info->ai_addr, info->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
         int errnum = errno;
         close(fd);
         if (errnum == EADDRINUSE)
@@ -169,8 +170,16 @@ enum ks_status ks_listener_bind_unix(const char *path, int *out_fd, struct ks_er
     int rc = bind(fd, (const struct sockaddr *)&address, sizeof(address));
     int errnum = errno;
     umask(mask);
+    /* A socket that refuses connections is taken for a stale one, and replaced. */
+    if (rc == 0 && listen(fd, BACKLOG) < 0) {
+        rc = -1;
+        errnum = errno;
+        unlink(path);
+    }
     if (rc < 0) {
         close(fd);
+        if (errnum == EADDRINUSE)
+            return ks_fail(err, KS_IN_USE, 0, "another process listens on '%s'", path);
         return ks_fail(err, KS_IO, errnum, "cannot listen on '%s'", path);
     }
     *out_fd = fd;
@@ -193,11 +202,4 @@ enum ks_status ks_listener_adopt(
     memcpy(&path, &bound, KS_MIN((size_t)bytes, sizeof(path) - 1));
     snprintf(out_address, KS_ADDRESS_BYTES, "%s", path.sun_path);
     return KS_OK;
-}
-
-enum ks_status ks_listener_start(int fd, struct ks_error *err)
-{
-    if (listen(fd, BACKLOG) == 0)
-        return KS_OK;
-    return ks_fail(err, errno == EADDRINUSE ? KS_IN_USE : KS_IO, errno, "cannot listen");
 }

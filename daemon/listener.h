@@ -1,7 +1,7 @@
 /*
- * Sockets to listen on: TCP by HOST:PORT, unix by path. Bound at once, so that a taken address is
- * known before a long recovery; clients are refused until ks_listener_start. Non-blocking,
- * close-on-exec.
+ * Sockets to listen on: TCP by HOST:PORT, unix by path. They listen at once, so that the address is
+ * ours through a long recovery and a taken one is known before it; clients wait in the socket's
+ * queue until somebody accepts. Non-blocking, close-on-exec.
  */
 #ifndef KS_DAEMON_LISTENER_H
 #define KS_DAEMON_LISTENER_H
@@ -35,7 +35,5 @@ enum ks_status ks_listener_bind_unix(
  */
 enum ks_status ks_listener_adopt(int fd, const struct ks_listen_options *options, char *out_address,
     struct ks_error *err) KS_MUST_USE;
-/* Errors: KS_IN_USE, KS_IO. */
-enum ks_status ks_listener_start(int fd, struct ks_error *err) KS_MUST_USE;
 
 #endif

@@ -7,7 +7,6 @@
 #include "daemon/datadir.h"
 #include "daemon/descriptors.h"
 #include "daemon/http.h"
-#include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/memory.h"
 #include "daemon/metrics.h"
@@ -166,11 +165,8 @@ static enum ks_status start_sockets(struct daemon *daemon, struct ks_error *err)
 static enum ks_status start_http(struct daemon *daemon, struct ks_error *err)
 {
     struct ks_sockets *sockets = &daemon->sockets;
-    enum ks_status st = KS_OK;
-    for (unsigned i = 0; i < sockets->http_count && !st; i++)
-        st = ks_listener_start(sockets->http[i], err);
-    if (st || sockets->http_count == 0)
-        return st;
+    if (sockets->http_count == 0)
+        return KS_OK;
     const struct ks_http_options http = {.fds = sockets->http,
         .fd_count = sockets->http_count,
         .events = &daemon->logger.events,
@@ -298,10 +294,6 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
         .loop_count = count,
         .protocol = &ks_native_protocol,
         .spare_fd = -1};
-    for (unsigned i = 0; i < daemon->sockets.native_count && !st; i++)
-        st = ks_listener_start(daemon->sockets.native[i], err);
-    if (st)
-        return st;
     st = ks_acceptor_init(
         &daemon->acceptor, daemon->sockets.native, daemon->sockets.native_count, err);
     daemon->sockets.native_count = 0; /* taken, also by a failure */

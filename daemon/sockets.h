@@ -1,7 +1,7 @@
 /*
  * All sockets a broker listens on: those that systemd passes, by their names, and for each door
- * that none was passed for what the configuration says. Bound before a long recovery, so that a
- * taken address is known at once.
+ * that none was passed for what the configuration says. They listen before a long recovery, so that
+ * a taken address is known at once.
  */
 #ifndef KS_DAEMON_SOCKETS_H
 #define KS_DAEMON_SOCKETS_H
