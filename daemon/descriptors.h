@@ -1,5 +1,6 @@
 /*
- * How the process's descriptors are shared out: the engine's files first, connections get the rest.
+ * How the process's descriptors are shared out: the engine's files first, then the HTTP door's few,
+ * connections get the rest.
  * Running out in the middle of a flush would be worse than refusing a connection.
  */
 #ifndef KS_DAEMON_DESCRIPTORS_H
@@ -19,7 +20,11 @@ struct ks_descriptors_wish {
     uint64_t connections;
 };
 
-/* Raises the soft limit to the hard one and shares out. */
+/* Raises the soft limit to the hard one; returns what it is now. */
+uint64_t ks_descriptors_raise(void);
+/* Connections that the HTTP door may have of so many. */
+uint32_t ks_descriptors_http(uint64_t limit);
+/* Raises and shares out. */
 void ks_descriptors_share(const struct ks_descriptors_wish *wish, const struct ks_events *events,
     struct ks_descriptors *out);
 /* The arithmetic alone: limit is what there is. */

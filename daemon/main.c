@@ -169,6 +169,7 @@ static enum ks_status start_http(struct daemon *daemon, struct ks_error *err)
         return KS_OK;
     const struct ks_http_options http = {.fds = sockets->http,
         .fd_count = sockets->http_count,
+        .connections_max = ks_descriptors_http(ks_descriptors_raise()),
         .events = &daemon->logger.events,
         .is_ready = daemon_is_ready,
         .write_metrics = daemon_write_metrics,
