@@ -125,7 +125,7 @@ def run_until_cut(scratch, ledger, seed, **how):
             if not is_there(client, "s"):
                 client.create_stream("s", SHARDS)
             ledger.check(client)
-        except (ConnectionError, socket.timeout, OSError, AssertionError):
+        except (ConnectionError, socket.timeout, OSError, AssertionError, KeyError):  # addresses may have gone with the power
             if broker.process.poll() is None and not is_dying(broker):
                 raise
     until = threading.Event()
