@@ -6,10 +6,13 @@
 #define KS_BASE_LOCK_RANK_H
 
 enum ks_lock_rank {
+    KS_RANK_HISTORY = 3,    /* daemon/history: its files */
+    KS_RANK_HEAT = 4,       /* daemon/heat: the samples of a loop */
     KS_RANK_METRICS = 5,    /* daemon/metrics: whether the server may be looked at */
     KS_RANK_METER = 6,      /* daemon/meter: which stream has which counters */
     KS_RANK_SETTINGS = 7,   /* daemon/server: the settings in force, and those read last */
     KS_RANK_LIMITS = 8,     /* daemon/stream_limits: what streams with limits have taken */
+    KS_RANK_MINUTES = 9,    /* daemon/minutes: which stream or shard has which cells */
     KS_RANK_RESHARD = 15,   /* storage/reshard: reshards under way */
     KS_RANK_REGISTRY = 20,  /* storage/registry: name and id tables, snapshot pointers */
     KS_RANK_SHARD = 30,     /* storage/log: one log's append state, producers, tail, segment list,

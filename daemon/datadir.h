@@ -8,6 +8,7 @@
  *   iterator.key    daemon/iterator.h
  *   clock           daemon/timekeeper.h
  *   addresses       daemon/addresses.h
+ *   history/        daemon/history.h
  *   catalog/ index/ LMDB; catalog/restored: it is a copy, put back (daemon/catalog_copy.h)
  *   catalog.copies/ copies of the catalog
  *   journal/ segments/ quarantine/  the engine's

@@ -22,6 +22,8 @@
 struct ks_acceptor;
 struct ks_live;
 struct ks_loop_meter;
+struct ks_loop_minutes;
+struct ks_heat;
 
 #define KS_SLAB_BYTES (64u * 1024) /* one read */
 
@@ -74,6 +76,8 @@ struct ks_loop {
     struct ks_mail probe_mail; /* "do you live", under way while is_probed */
     _Atomic bool is_probed;
     struct ks_loop_meter *meter;           /* set before it runs; NULL in tests of a bare loop */
+    struct ks_loop_minutes *minutes;       /* likewise */
+    struct ks_heat *heat;                  /* likewise */
     void (*on_stop)(struct ks_loop *loop); /* what else listens on this loop closes */
     struct ks_acceptor *acceptor;          /* of loop 0; borrowed */
     bool is_stopping;

@@ -257,6 +257,28 @@ static bool stream_is_gone(void *arg, uint64_t number)
     return false;
 }
 
+static enum ks_status start_history(
+    struct daemon *daemon, unsigned loop_count, struct ks_error *err)
+{
+    struct ks_server *server = &daemon->server;
+    /* As many shards with enhanced monitoring as streams. */
+    const struct ks_minutes_options minutes = {.clock = &ks_clock_system,
+        .is_gone = stream_is_gone,
+        .arg = server,
+        .loop_count = loop_count,
+        .slots_max = 2 * (uint32_t)daemon->config.metrics_streams};
+    enum ks_status st = ks_minutes_create(&minutes, &server->minutes, err);
+    if (st)
+        return st;
+    ks_minutes_set(server->minutes, ks_server_unix_ms(server) / 60000);
+    const struct ks_history_options history = {.io = daemon->datadir.io,
+        .events = &daemon->logger.events,
+        .minutes = server->minutes,
+        .run_id = server->run_id,
+        .bytes_max = daemon->config.metrics_history_bytes};
+    return ks_history_open(&history, &server->history, err);
+}
+
 static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
 {
     struct ks_server *server = &daemon->server;
@@ -282,11 +304,18 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
     if (!server->limits)
         return ks_fail(err, KS_NO_MEMORY, 0, "cannot make the limits");
     enum ks_status st = ks_meter_create(&meter, &server->meter, err);
+    if (!st)
+        st = start_history(daemon, count, err);
+    if (!st)
+        st = ks_heat_create(count, &server->heats, err);
+    server->heat_count = st ? 0 : count;
     for (unsigned i = 0; i < count && !st; i++) {
         st = ks_loop_init(&server->loops[i], i, &server->loop_shared, err);
         if (!st)
             daemon->loops_ready++;
         server->loops[i].meter = &server->meter->loops[i];
+        server->loops[i].minutes = &server->minutes->loops[i];
+        server->loops[i].heat = &server->heats[i];
     }
     if (st)
         return st;
@@ -442,6 +471,7 @@ static bool daemon_stop(struct daemon *daemon, bool is_orderly)
     ks_metrics_close(&daemon->metrics);
     stop_loops(daemon, daemon->running.storage_stop_timeout);
     ks_readers_destroy(server->readers);
+    ks_history_close(server->history);
     if (daemon->is_engine_started &&
         ks_engine_stop(server->engine, daemon->running.storage_stop_timeout, &error)) {
         check_poison(daemon);
@@ -454,6 +484,8 @@ static bool daemon_stop(struct daemon *daemon, bool is_orderly)
     ks_free(server->loops);
     ks_meter_destroy(server->meter);
     ks_limits_destroy(server->limits);
+    ks_minutes_destroy(server->minutes);
+    ks_heat_destroy(server->heats, server->heat_count);
     if (daemon->datadir.io && is_clean)
         ks_datadir_mark_clean(&daemon->datadir, &daemon->logger.events);
     if (server->engine)
@@ -513,6 +545,7 @@ static void daemon_wait(struct daemon *daemon)
             memory_tick(daemon);
             ks_catalog_copies_tick(&daemon->copies);
             ks_logger_tick(&daemon->logger);
+            ks_history_tick(daemon->server.history, ks_server_unix_ms(&daemon->server));
             ticked_ms = now_ms;
         }
         if (poll(fds, KS_COUNT_OF(fds), ks_watchdog_sleep_ms(&daemon->watchdog, now_ms, TICK_MS)) <

@@ -88,6 +88,16 @@ void ks_call_explain_put(struct ks_call *call, enum ks_op op, struct ks_view mes
 /* The answer of a finished PutRecords. */
 void ks_put_work_response(struct ks_call *call, struct ks_put_response *out_response);
 
+/* The shards of all streams that take the most (ops_heat.c), the hottest first; how many there are.
+ */
+struct ks_hot_shard {
+    uint64_t stream_number;
+    uint32_t shard_index;
+    double records_per_s;
+    double bytes_per_s;
+};
+uint32_t ks_heat_hottest(struct ks_server *server, struct ks_hot_shard *out, uint32_t count_max);
+
 /* The routing as a message in the call's arena; NULL: out of memory. */
 Kstream__DescribeRoutingResponse *ks_routing_message(
     struct ks_call *call, const struct ks_stream *stream);
@@ -205,6 +215,10 @@ void ks_op_backup_catalog(struct ks_call *call, const ProtobufCMessage *request)
 void ks_op_delete_stream_later(struct ks_call *call, const struct ks_stream_address *address);
 void ks_op_describe_host(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_describe_usage(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_get_metrics(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_describe_heat(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_describe_load(struct ks_call *call, const ProtobufCMessage *request);
+void ks_op_verify_shard(struct ks_call *call, const ProtobufCMessage *request);
 void ks_op_put_record(struct ks_call *call, struct ks_view message);
 void ks_op_put_records(struct ks_call *call, struct ks_view message);
 

@@ -128,6 +128,10 @@ static const struct {
     {KS_OP_BACKUP_CATALOG, ks_op_backup_catalog},
     {KS_OP_DESCRIBE_HOST, ks_op_describe_host},
     {KS_OP_DESCRIBE_USAGE, ks_op_describe_usage},
+    {KS_OP_GET_METRICS, ks_op_get_metrics},
+    {KS_OP_DESCRIBE_HEAT, ks_op_describe_heat},
+    {KS_OP_DESCRIBE_LOAD, ks_op_describe_load},
+    {KS_OP_VERIFY_SHARD, ks_op_verify_shard},
 };
 
 /* True when the message keeps the rules; else the call has failed with the complaint. */

@@ -221,12 +221,58 @@ struct get_work {
 
 static void get_try(struct ks_call *call);
 
+static void minutes_of_shard(struct ks_call *call, uint64_t behind_ms)
+{
+    const struct get_work *work = call->work;
+    uint32_t metrics = work->stream->shard_metrics;
+    struct ks_minute_half *half =
+        ks_minutes_half(call->loop->minutes, work->stream->number, work->shard->index);
+    if (!half)
+        return;
+    if (metrics & 1u << KS_SHARD_OUTGOING_BYTES)
+        ks_minutes_add(half, KS_FIGURE_OUTGOING_BYTES, call->has_read ? call->read.bytes : 0);
+    if (metrics & 1u << KS_SHARD_OUTGOING_RECORDS)
+        ks_minutes_add(half, KS_FIGURE_OUTGOING_RECORDS, call->has_read ? call->read.take : 0);
+    if (metrics & 1u << KS_SHARD_READ_THROTTLED)
+        ks_minutes_add(half, KS_FIGURE_READ_EXCEEDED, 0);
+    if (metrics & 1u << KS_SHARD_ITERATOR_AGE)
+        ks_minutes_add(half, KS_FIGURE_ITERATOR_AGE, behind_ms);
+}
+
+/* behind_ms: of the answer. */
+static void get_count_minutes(struct ks_call *call, bool is_success, uint64_t behind_ms)
+{
+    const struct get_work *work = call->work;
+    uint64_t took_ns = ks_clock_mono_ns(&ks_clock_system) - call->begun_mono_ns;
+    struct ks_minute_half *half =
+        ks_minutes_half(call->loop->minutes, work->stream->number, KS_MINUTES_WHOLE_STREAM);
+    if (!half)
+        return;
+    ks_minutes_add(half, KS_FIGURE_GET_SUCCESS, is_success);
+    if (!is_success)
+        return;
+    uint64_t bytes = call->has_read ? call->read.bytes : 0;
+    uint64_t records = call->has_read ? call->read.take : 0;
+    ks_minutes_add(half, KS_FIGURE_GET_BYTES, bytes);
+    ks_minutes_add(half, KS_FIGURE_GET_RECORDS, records);
+    ks_minutes_add(half, KS_FIGURE_OUTGOING_BYTES, bytes);
+    ks_minutes_add(half, KS_FIGURE_OUTGOING_RECORDS, records);
+    ks_minutes_add(half, KS_FIGURE_GET_ITERATOR_AGE, behind_ms);
+    ks_minutes_add(half, KS_FIGURE_ITERATOR_AGE, behind_ms);
+    ks_minutes_add(half, KS_FIGURE_READ_EXCEEDED, 0);
+    ks_minutes_add(half, KS_FIGURE_GET_LATENCY,
+        took_ns > call->waited_ns ? (took_ns - call->waited_ns) / 1000 : 0);
+    if (work->stream->shard_metrics)
+        minutes_of_shard(call, behind_ms);
+}
+
 static void get_fail(struct ks_call *call, enum ks_status st, struct ks_error *error)
 {
     struct get_work *work = call->work;
     struct ks_stream *stream = work->stream;
     if (st == KS_NOT_FOUND)
         st = ks_stream_not_found(call->server, ks_view_of_text(stream->name), error);
+    get_count_minutes(call, false, 0);
     ks_call_fail(call, st, error);
     ks_stream_unref(stream);
 }
@@ -320,10 +366,12 @@ static void get_finish(struct ks_call *call)
         if (ks_stream_has_get_limits(stream))
             ks_limits_add_read(call->server->limits, &use);
     }
-    if (!response || !get_fill(call, work, response))
-        ks_call_fail_memory(call);
-    else
+    bool is_filled = response && get_fill(call, work, response);
+    get_count_minutes(call, is_filled, is_filled ? response->millis_behind_latest : 0);
+    if (is_filled)
         ks_call_finish(call, &response->base);
+    else
+        ks_call_fail_memory(call);
     ks_stream_unref(stream);
 }
 
@@ -495,6 +543,22 @@ static enum ks_status get_resolve(struct ks_call *call, const Kstream__GetRecord
     return KS_OK;
 }
 
+static void get_count_refused(struct ks_call *call, const struct get_work *work)
+{
+    const struct ks_stream *stream = work->stream;
+    struct ks_minute_half *half =
+        ks_minutes_half(call->loop->minutes, stream->number, KS_MINUTES_WHOLE_STREAM);
+    if (half) {
+        ks_minutes_add(half, KS_FIGURE_GET_SUCCESS, 0);
+        ks_minutes_add(half, KS_FIGURE_READ_EXCEEDED, 1);
+    }
+    if (!(stream->shard_metrics & 1u << KS_SHARD_READ_THROTTLED))
+        return;
+    half = ks_minutes_half(call->loop->minutes, stream->number, work->shard->index);
+    if (half)
+        ks_minutes_add(half, KS_FIGURE_READ_EXCEEDED, 1);
+}
+
 /* Whether the limits of the stream allow it now; else the call has failed. */
 static bool get_is_admitted(struct ks_call *call, const struct get_work *work)
 {
@@ -504,6 +568,7 @@ static bool get_is_admitted(struct ks_call *call, const struct get_work *work)
     if (!ks_stream_has_get_limits(stream) ||
         ks_limits_take_get(call->server->limits, &use, &refusal))
         return true;
+    get_count_refused(call, work);
     ks_call_fail_refused(call, &use, &refusal);
     ks_stream_unref(stream); /* work is gone with the call */
     return false;

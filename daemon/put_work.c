@@ -130,6 +130,88 @@ static struct ks_limit_use part_use(const struct put_part *part)
         .bytes = part->append.records.bytes};
 }
 
+/* What the parts of a put have come to. */
+struct put_sums {
+    uint64_t records;
+    uint64_t stored_records;
+    uint64_t stored_bytes;
+    uint64_t throttled_records;
+    bool is_new; /* something was stored by this very request */
+};
+
+static void sums_add(struct put_sums *sums, const struct put_part *part)
+{
+    const struct ks_append *append = &part->append;
+    sums->records += append->record_count;
+    if (part->status == KS_OK) {
+        sums->stored_records += append->record_count;
+        sums->stored_bytes += append->is_duplicate ? 0 : append->records.bytes;
+        sums->is_new = sums->is_new || !append->is_duplicate;
+    } else if (part->status == KS_THROTTLED || part->status == KS_STORAGE_FULL) {
+        sums->throttled_records += append->record_count;
+    }
+}
+
+static void minutes_of_put_records(
+    struct ks_minute_half *half, const struct put_sums *sums, uint64_t latency_us)
+{
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORDS_BYTES, sums->stored_bytes);
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORDS_LATENCY, latency_us);
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORDS_RECORDS, sums->stored_records);
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORDS_SUCCESS, sums->stored_records > 0);
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORDS_TOTAL, sums->records);
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORDS_SUCCESSFUL, sums->stored_records);
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORDS_FAILED,
+        sums->records - sums->stored_records - sums->throttled_records);
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORDS_THROTTLED, sums->throttled_records);
+}
+
+/* Of a shard with enhanced monitoring. */
+static void minutes_of_part(const struct ks_put_work *work, const struct put_part *part)
+{
+    uint32_t metrics = work->stream->shard_metrics;
+    struct put_sums sums = {.records = 0};
+    struct ks_minute_half *half =
+        ks_minutes_half(work->call->loop->minutes, work->stream->number, part->shard_index);
+    if (!half)
+        return;
+    sums_add(&sums, part);
+    if (sums.is_new && metrics & 1u << KS_SHARD_INCOMING_BYTES)
+        ks_minutes_add(half, KS_FIGURE_INCOMING_BYTES, sums.stored_bytes);
+    if (sums.is_new && metrics & 1u << KS_SHARD_INCOMING_RECORDS)
+        ks_minutes_add(half, KS_FIGURE_INCOMING_RECORDS, sums.stored_records);
+    if (metrics & 1u << KS_SHARD_WRITE_THROTTLED)
+        ks_minutes_add(half, KS_FIGURE_WRITE_EXCEEDED, sums.throttled_records);
+}
+
+static void put_count_minutes(const struct ks_put_work *work)
+{
+    const struct ks_call *call = work->call;
+    struct put_sums sums = {.records = 0};
+    uint64_t latency_us = (ks_clock_mono_ns(&ks_clock_system) - call->begun_mono_ns) / 1000;
+    struct ks_minute_half *half =
+        ks_minutes_half(call->loop->minutes, work->stream->number, KS_MINUTES_WHOLE_STREAM);
+    for (uint32_t i = 0; i < work->part_count; i++) {
+        sums_add(&sums, work->parts[i]);
+        if (work->stream->shard_metrics)
+            minutes_of_part(work, work->parts[i]);
+    }
+    if (!half)
+        return;
+    if (sums.is_new) {
+        ks_minutes_add(half, KS_FIGURE_INCOMING_BYTES, sums.stored_bytes);
+        ks_minutes_add(half, KS_FIGURE_INCOMING_RECORDS, sums.stored_records);
+    }
+    ks_minutes_add(half, KS_FIGURE_WRITE_EXCEEDED, sums.throttled_records);
+    if (!work->is_put_record) {
+        minutes_of_put_records(half, &sums, latency_us);
+        return;
+    }
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORD_BYTES, sums.stored_bytes);
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORD_LATENCY, latency_us);
+    ks_minutes_add(half, KS_FIGURE_PUT_RECORD_SUCCESS, sums.stored_records > 0);
+}
+
 static void put_count(const struct ks_put_work *work)
 {
     struct ks_loop_meter *meter = work->call->loop->meter;
@@ -163,6 +245,8 @@ static void put_ended(struct ks_put_work *work)
     struct ks_call *call = work->call;
     struct ks_stream *stream = work->stream;
     put_count(work);
+    if (work->is_put_record || !is_all_misrouted(work)) /* else the client asks again */
+        put_count_minutes(work);
     if (work->is_put_record) {
         put_record_finish(call, work->parts[0]);
     } else if (is_all_misrouted(work)) {
@@ -208,6 +292,17 @@ static bool part_is_admitted(struct put_part *part)
     return false;
 }
 
+/* While the records are there: of a routed put they are the request's own. */
+static void part_sample(const struct put_part *part)
+{
+    struct ks_loop *loop = part->work->call->loop;
+    const struct ks_heat_put put = {.stream_number = part->work->stream->number,
+        .shard_index = part->shard_index,
+        .record_count = part->append.record_count,
+        .records = part->append.records};
+    ks_heat_put(loop->heat, loop->md5, &put, ks_clock_mono_ns(&ks_clock_system) / 1000000);
+}
+
 static void part_append(struct put_part *part)
 {
     struct ks_put_work *work = part->work;
@@ -221,8 +316,10 @@ static void part_append(struct put_part *part)
     part->append.ack = work->stream->ack;
     work->pending++;
     part->status = ks_log_append(part->log, &part->append, &error);
-    if (part->status == KS_OK)
+    if (part->status == KS_OK) {
+        part_sample(part);
         return;
+    }
     work->pending--;
     part->is_refused = part->status == KS_WOULD_BLOCK || part->status == KS_ROUTING_CHANGED ||
                        (part->status == KS_SHARD_CLOSED && part->was_open);

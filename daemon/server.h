@@ -5,6 +5,8 @@
 
 #include "base/mutex.h"
 #include "daemon/config.h"
+#include "daemon/heat.h"
+#include "daemon/history.h"
 #include "daemon/iterator.h"
 #include "daemon/loop.h"
 #include "daemon/meter.h"
@@ -35,6 +37,10 @@ struct ks_server {
     struct ks_limits *limits;         /* what streams with limits have taken */
     _Atomic uint64_t clients;         /* connections that have asked for anything, ever */
     struct ks_catalog_copies *copies; /* of the catalog */
+    struct ks_minutes *minutes;
+    struct ks_history *history;
+    struct ks_heat *heats; /* of each loop */
+    unsigned heat_count;
     struct ks_loop *loops;
     unsigned loop_count;
     _Atomic uint64_t pressure_mono_ms; /* when the pressure on puts was last looked at */

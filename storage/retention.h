@@ -71,4 +71,30 @@ void ks_compact_survey(
 enum ks_status ks_compact_now(
     struct ks_engine *engine, struct ks_admin *admin, struct ks_error *err) KS_MUST_USE;
 
+/* Damage of one segment. */
+struct ks_verify_damage {
+    uint64_t file_id;
+    uint64_t from_sequence; /* of the first damaged batch */
+    uint64_t batches;
+    uint64_t records; /* 0: nothing but the segment's own header or footer */
+};
+#define KS_VERIFY_DAMAGES_MAX 64u
+
+struct ks_verify {
+    uint64_t after_sequence; /* in: segments that end behind it. out: where to go on */
+    uint64_t bytes_max;      /* in: stop behind the segment with which so much has been read */
+    bool is_done;            /* all sealed segments have been read */
+    uint64_t segments;
+    uint64_t bytes;
+    uint64_t records;
+    struct ks_verify_damage damages[KS_VERIFY_DAMAGES_MAX]; /* one a segment; it stops when full */
+    uint32_t damage_count;
+};
+/*
+ * Reads a log's sealed segments over again at once, as the scrubber does: its events, and what it
+ * counts of damage. Any thread but the engine's own; waits for the disk. Errors: KS_NO_MEMORY.
+ */
+enum ks_status ks_verify_log(
+    struct ks_log *log, struct ks_verify *verify, struct ks_error *err) KS_MUST_USE;
+
 #endif

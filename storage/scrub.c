@@ -27,6 +27,7 @@ struct ks_scrub {
     struct ks_log *log;         /* referenced; NULL: the next one is due */
     uint64_t log_sequence;      /* the segments up to here are done */
     struct ks_segment *segment; /* referenced */
+    struct ks_verify *verify;   /* of ks_verify_log; NULL: the scrubber itself */
     struct ks_file *file;
     struct ks_footer footer;
     uint32_t batch; /* of the footer, as all that follows */
@@ -169,8 +170,16 @@ static void segment_tell(struct ks_scrub *scrub)
 {
     const struct ks_segment *segment = scrub->segment;
     atomic_fetch_add(&scrub->segments, 1);
+    if (scrub->verify)
+        scrub->verify->records += segment->last_sequence - segment->first_sequence + 1;
     if (scrub->damaged_batches == 0)
         return;
+    if (scrub->verify)
+        scrub->verify->damages[scrub->verify->damage_count++] =
+            (struct ks_verify_damage){.file_id = segment->file_id,
+                .from_sequence = scrub->damaged_from,
+                .batches = scrub->damaged_batches,
+                .records = scrub->damaged_records};
     atomic_fetch_add(&scrub->bad_segments, 1);
     atomic_fetch_add(&scrub->bad_batches, scrub->damaged_batches);
     atomic_fetch_add(&scrub->bad_records, scrub->damaged_records);
@@ -350,6 +359,55 @@ void ks_scrub_run(struct ks_scrub *scrub)
             segment_leave(scrub);
         }
     }
+}
+
+/* ---- at once ---- */
+
+/* What was found counts with what the scrubber finds by itself. */
+static void verify_count(struct ks_scrub *own, const struct ks_scrub *found)
+{
+    atomic_fetch_add(&own->segments, atomic_load(&found->segments));
+    atomic_fetch_add(&own->bytes, atomic_load(&found->bytes));
+    atomic_fetch_add(&own->bad_segments, atomic_load(&found->bad_segments));
+    atomic_fetch_add(&own->bad_batches, atomic_load(&found->bad_batches));
+    atomic_fetch_add(&own->bad_records, atomic_load(&found->bad_records));
+}
+
+enum ks_status ks_verify_log(struct ks_log *log, struct ks_verify *verify, struct ks_error *err)
+{
+    struct ks_engine *engine = log->engine;
+    struct ks_scrub *scrub = NULL;
+    enum ks_status st = ks_scrub_create(engine, &scrub, err);
+    if (st)
+        return st;
+    scrub->verify = verify;
+    scrub->log = ks_log_ref(log);
+    scrub->log_sequence = verify->after_sequence;
+    verify->is_done = false;
+    for (;;) {
+        bool is_enough = atomic_load(&scrub->bytes) >= verify->bytes_max ||
+                         verify->damage_count == KS_VERIFY_DAMAGES_MAX;
+        if (!scrub->segment && is_enough)
+            break;
+        if (!scrub->segment && !advance(scrub)) {
+            verify->is_done = true;
+            break;
+        }
+        if (!scrub->segment)
+            continue;
+        if (scrub->batch < scrub->footer.batch_count) {
+            batch_verify(scrub);
+        } else {
+            segment_tell(scrub);
+            segment_leave(scrub);
+        }
+    }
+    verify->after_sequence = scrub->log_sequence;
+    verify->segments = atomic_load(&scrub->segments);
+    verify->bytes = atomic_load(&scrub->bytes);
+    verify_count(engine->retention->scrub, scrub);
+    ks_scrub_destroy(scrub);
+    return KS_OK;
 }
 
 /* ---- life ---- */

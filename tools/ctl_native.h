@@ -8,6 +8,7 @@
 #include "proto/api.pb-c.h"
 #include "proto/arena.h"
 #include "proto/operations.h"
+#include "proto/sequence.h"
 #include "tools/ctl.h"
 
 /* Connects if need be. The request must be harmless to repeat. The answer lives in arena, which is
@@ -19,5 +20,8 @@ enum kstream_status ctl_call(struct ctl *ctl, enum ks_op op, const ProtobufCMess
 
 /* Names the stream of the command line in a request, by its name or its ARN; none: nothing. */
 void ctl_name_stream(const struct ctl *ctl, char **out_name, char **out_arn);
+
+/* "3" becomes "shardId-000000000003", anything else stays, for the broker to judge. */
+void ctl_shard_id_text(const char *text, char out[KS_SHARD_ID_TEXT_BYTES]);
 
 #endif

@@ -3,6 +3,7 @@
 #include "client/kstream_admin.h"
 #include "proto/sequence.h"
 #include "tools/ctl_dry_run.h"
+#include "tools/ctl_native.h"
 #include "tools/ctl_stream.h"
 #include "tools/ctl_wait.h"
 
@@ -54,16 +55,6 @@ static enum kstream_status give_outlook(
 
 /* ---- shards by their ids ---- */
 
-/* As the broker writes it; what is no id stays, for the broker to refuse. */
-static void write_shard_id(const char *text, char out[KS_SHARD_ID_TEXT_BYTES])
-{
-    uint32_t index = 0;
-    if (ks_shard_id_from_text(ks_view_of_text(text), &index) == KS_OK)
-        ks_shard_id_to_text(index, out);
-    else
-        snprintf(out, KS_SHARD_ID_TEXT_BYTES, "%s", text);
-}
-
 struct children {
     const char *parent_id;
     json_t *ids;
@@ -81,7 +72,7 @@ static enum kstream_status give_children(struct ctl *ctl,
     const struct kstream_reshard_options *options, const char *parent, struct kstream_error *err)
 {
     char parent_id[KS_SHARD_ID_TEXT_BYTES];
-    write_shard_id(parent, parent_id);
+    ctl_shard_id_text(parent, parent_id);
     enum kstream_status st = give_status(ctl, options, err);
     if (st || !options->wait_until_active)
         return st;
@@ -119,7 +110,7 @@ enum kstream_status ctl_run_split_shard(struct ctl *ctl, struct kstream_error *e
     struct sought sought = {.middle = "0"};
     enum kstream_status st = begin(ctl, &options, err);
     if (!st && !key) {
-        write_shard_id(shard, sought.shard_id);
+        ctl_shard_id_text(shard, sought.shard_id);
         key = sought.middle;
         st = ctl_each_shard(ctl, find_middle, &sought, err);
     }

@@ -6,7 +6,8 @@ from ctl_test import *
 READ_ONLY = ("list-streams", "describe-stream", "describe-stream-summary", "wait stream-exists", "wait stream-not-exists",
              "list-shards", "get-shard-iterator", "get-records", "tail", "status", "confirm-clock", "config show",
              "describe-compactor", "list-tags-for-stream", "list-tags-for-resource", "describe-limits",
-             "describe-account-settings", "doctor", "usage", "backup-catalog", "completion", "help", "version")
+             "describe-account-settings", "doctor", "usage", "get-metrics", "shard-heat", "verify", "top", "backup-catalog",
+             "completion", "help", "version")
 
 
 def write(path, text):

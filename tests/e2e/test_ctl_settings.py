@@ -144,7 +144,7 @@ def test_a_stream_is_known_by_its_id_to_every_verb(scratch):
     ctl("create-stream", "s", "--shards", "2", "-o", "none")
     stream_id = summary(ctl, "s")["StreamId"]
     by_id = ("--stream-id", stream_id)
-    lines = {"put-record": ["--data", "d", "--partition-key", "k"], "list-shards": [], "usage": [], "describe-stream": [], "wait stream-exists": [],
+    lines = {"put-record": ["--data", "d", "--partition-key", "k"], "list-shards": [], "usage": [], "get-metrics": [], "shard-heat": [], "verify": [], "describe-stream": [], "wait stream-exists": [],
              "describe-stream-summary": [], "update-shard-count": ["--shards", "3"], "split-shard": ["--shard-to-split", "2"],
              "get-shard-iterator": ["--shard-id", "0", "--shard-iterator-type", "LATEST"], "tail": ["--no-follow"],
              "get-records": ["--shard-iterator", iterator(ctl, stream="s")], "put-records": ["--records", "Data=a,PartitionKey=b"], "merge-shards": ["--shard-to-merge", "5", "--adjacent-shard-to-merge", "6"],

@@ -207,6 +207,10 @@ static void do_request(struct fake_request *request)
     case KS_OP_BACKUP_CATALOG:
     case KS_OP_DESCRIBE_HOST:
     case KS_OP_DESCRIBE_USAGE:
+    case KS_OP_GET_METRICS:
+    case KS_OP_DESCRIBE_HEAT:
+    case KS_OP_DESCRIBE_LOAD:
+    case KS_OP_VERIFY_SHARD:
         break;
     }
     fake_answer_error(request, KS_NOT_FOUND, 0, NULL);

@@ -62,6 +62,48 @@ START_TEST(the_scrubber_tells_of_every_flipped_bit)
 }
 END_TEST
 
+/* Asked for, it reads at once, in parts as large as wanted, and finds what the scrubber would. */
+START_TEST(a_log_is_verified_at_once)
+{
+    setup();
+    struct ks_log *log = world_log(&world, "orders", 0);
+    put_minutely(log, 60, 1000);
+    struct ks_verify all = {.bytes_max = UINT64_MAX};
+    ck_assert_int_eq(ks_verify_log(log, &all, NULL), KS_OK);
+    ck_assert(all.is_done);
+    ck_assert_uint_eq(all.segments, counter(KS_COUNT_SEGMENTS_SEALED));
+    ck_assert_uint_eq(all.damage_count, 0);
+    ck_assert_uint_gt(all.records, 0);
+    struct ks_verify part = {.bytes_max = 1};
+    uint64_t segments = 0;
+    uint64_t records = 0;
+    for (; !part.is_done; segments += part.segments) {
+        ck_assert_uint_le(part.segments, 1);
+        ck_assert_int_eq(ks_verify_log(log, &part, NULL), KS_OK);
+    }
+    records = part.records;
+    ck_assert_uint_eq(segments, all.segments);
+    ck_assert_uint_eq(records, all.records);
+    const struct ks_segment *segment = log->segments.items[1];
+    char path[KS_FILE_PATH_BYTES];
+    ks_files_path(segment->file_id, path);
+    ks_io_sim_flip_bit(world.disk, path, KS_SEGMENT_HEADER_BYTES + 1500, 3);
+    struct ks_verify damaged = {.bytes_max = UINT64_MAX};
+    ck_assert_int_eq(ks_verify_log(log, &damaged, NULL), KS_OK);
+    ck_assert_uint_eq(damaged.segments, all.segments);
+    ck_assert_uint_eq(damaged.damage_count, 1);
+    ck_assert_uint_eq(damaged.damages[0].file_id, segment->file_id);
+    ck_assert_uint_ge(damaged.damages[0].from_sequence, segment->first_sequence);
+    ck_assert_uint_le(damaged.damages[0].from_sequence, segment->last_sequence);
+    ck_assert_uint_gt(damaged.damages[0].records, 0);
+    struct ks_compactor_status status;
+    ks_compactor_describe(world.engine, &status);
+    ck_assert_uint_eq(status.scrub_damaged_records, damaged.damages[0].records);
+    ck_assert_uint_eq(world.scrub_events, 1);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(the_scrubber_lets_go_of_a_retired_segment)
 {
     world_init(&world);
@@ -132,6 +174,7 @@ KS_SUITE("storage/scrub")
 {
     KS_TEST(the_scrubber_reads_every_sealed_segment_and_finds_them_right);
     KS_TEST(the_scrubber_tells_of_every_flipped_bit);
+    KS_TEST(a_log_is_verified_at_once);
     KS_TEST(the_scrubber_lets_go_of_a_retired_segment);
     KS_TEST(no_memory_is_not_damage);
 }
