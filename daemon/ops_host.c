@@ -2,6 +2,7 @@
 #include "base/host.h"
 #include "daemon/addresses.h"
 #include "daemon/ops.h"
+#include "daemon/traffic.h"
 #include "proto/host_facts.h"
 #include "storage/retention.h"
 #include "storage/usage.h"
@@ -59,11 +60,13 @@ void ks_call_build(struct ks_call *call, const ProtobufCMessage *request, ks_bui
 #define STREAMS_A_LOOK 256u
 
 /* A stream grows until retention gives back as much as comes in. */
-static void grow(Kstream__DescribeHostResponse *response, const struct ks_stream *stream)
+static void grow(Kstream__DescribeHostResponse *response, const struct ks_traffic *traffic,
+    const struct ks_stream *stream)
 {
     struct ks_usage usage;
     ks_stream_usage(stream, &usage);
-    uint64_t rate = usage.appended_bytes * 1000 / ks_max_u64(response->uptime_ms, 1000);
+    uint64_t bytes = ks_traffic_of(traffic, stream->number).incoming_bytes;
+    uint64_t rate = bytes * 1000 / ks_max_u64(response->growth_seen_ms, 1000);
     uint64_t in_the_end = rate * stream->retention_hours * (KS_HOUR_MS / 1000);
     response->stored_bytes += usage.stored_bytes;
     if (in_the_end <= usage.stored_bytes)
@@ -72,14 +75,15 @@ static void grow(Kstream__DescribeHostResponse *response, const struct ks_stream
     response->growth_bytes_per_s += rate;
 }
 
-static void grow_all(Kstream__DescribeHostResponse *response, struct ks_engine *engine)
+static void grow_all(Kstream__DescribeHostResponse *response, const struct ks_traffic *traffic,
+    struct ks_engine *engine)
 {
     struct ks_stream *streams[STREAMS_A_LOOK];
     char after[KS_STREAM_NAME_BYTES_MAX + 1] = "";
     for (bool has_more = true; has_more;) {
         uint32_t count = ks_registry_list(engine, after, STREAMS_A_LOOK, streams, &has_more);
         for (uint32_t i = 0; i < count; i++) {
-            grow(response, streams[i]);
+            grow(response, traffic, streams[i]);
             strcpy(after, streams[i]->name);
             ks_stream_unref(streams[i]);
         }
@@ -140,7 +144,15 @@ static const ProtobufCMessage *build_host(
     response->data_dir = data_dir;
     response->uptime_ms = (ks_clock_mono_ns(&ks_clock_system) - server->started_mono_ns) / 1000000;
     fill_settings(response, server);
-    grow_all(response, server->engine);
+    KS_CLEANUP(ks_traffic_finip) struct ks_traffic *traffic = NULL;
+    traffic = ks_arena_zalloc(arena, sizeof(*traffic));
+    if (!traffic)
+        return NULL;
+    KS_IGNORE(ks_traffic_collect(server, traffic, NULL), "what could be read counts");
+    response->growth_seen_ms = traffic->now_unix_ms > traffic->since_unix_ms
+                                   ? traffic->now_unix_ms - traffic->since_unix_ms
+                                   : 0;
+    grow_all(response, traffic, server->engine);
     return &response->base;
 }
 

@@ -12,7 +12,6 @@ void ks_shard_usage(const struct ks_shard *shard, struct ks_usage *out)
         return;
     out->records = bounds.last_sequence + 1 - bounds.first_sequence;
     KS_LOCK_SCOPE(&log->mu);
-    out->appended_bytes = log->appended_bytes;
     out->stored_bytes = log->tail.bytes;
     for (uint32_t i = 0; i < log->segments.count; i++) {
         const struct ks_segment *segment = log->segments.items[i];
@@ -34,7 +33,6 @@ void ks_stream_usage(const struct ks_stream *stream, struct ks_usage *out)
         out->records += shard.records;
         out->stored_bytes += shard.stored_bytes;
         out->segments += shard.segments;
-        out->appended_bytes += shard.appended_bytes;
         if (shard.oldest_unix_ms > 0 &&
             (out->oldest_unix_ms == 0 || shard.oldest_unix_ms < out->oldest_unix_ms))
             out->oldest_unix_ms = shard.oldest_unix_ms;

@@ -10,7 +10,6 @@ struct ks_usage {
     uint64_t records;      /* that can be read */
     uint64_t stored_bytes; /* of segments, and of what waits for them in the journal */
     uint64_t segments;
-    uint64_t appended_bytes; /* since the start, as stored */
     uint64_t oldest_unix_ms; /* arrival of the oldest record of a segment; 0: none is in one */
 };
 

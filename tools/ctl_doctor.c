@@ -236,7 +236,7 @@ static void check_forecast(struct doctor *doctor)
     char left[32];
     if (!broker)
         return;
-    time_left(broker->uptime_ms / 1000, seen, sizeof seen);
+    time_left(broker->growth_seen_ms / 1000, seen, sizeof seen);
     struct size_text need = size_of(broker->growth_bytes);
     struct size_text rate = size_of(broker->growth_bytes_per_s);
     bool has_room = broker->growth_bytes_per_s == 0 || broker->growth_bytes <= free_bytes;
