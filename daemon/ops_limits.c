@@ -18,7 +18,7 @@ static const struct ks_stream_limits aws_limits = {.mode = KS_LIMITS_AWS,
 char *ks_refusal_text(
     struct ks_call *call, const struct ks_limit_use *use, const struct ks_limit_refusal *refusal)
 {
-    char text[512];
+    char text[640];
     char shard[64] = "";
     if (refusal->is_of_shard)
         snprintf(shard, sizeof(shard), "shard shardId-%012u in ", use->shard_index);
