@@ -55,9 +55,12 @@ enum ks_status ks_addresses_write(
         return ks_fail(err, write_errno == ENOSPC ? KS_STORAGE_FULL : KS_IO, write_errno,
             "cannot write '%s'", fresh);
     }
-    if (rename(fresh, path) < 0)
-        return ks_fail(err, KS_IO, errno, "cannot rename '%s'", fresh);
-    return KS_OK;
+    if (rename(fresh, path) == 0)
+        return KS_OK;
+    int errnum = errno; /* xfs may want a block for the name */
+    unlink(fresh);
+    return ks_fail(
+        err, errnum == ENOSPC ? KS_STORAGE_FULL : KS_IO, errnum, "cannot rename '%s'", fresh);
 }
 
 void ks_addresses_remove(const char *data_dir)

@@ -174,7 +174,7 @@ static enum ks_status raise_run(struct ks_datadir *dir, struct ks_error *err)
     if (n == bytes && rename(fresh, path) == 0)
         return KS_OK;
     if (n == bytes)
-        return ks_fail(err, KS_IO, errno, "cannot rename '%s'", fresh);
+        errnum = errno;
     unlink(fresh);
     return errnum == ENOSPC || errnum == EDQUOT
                ? KS_OK
