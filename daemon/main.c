@@ -283,6 +283,9 @@ static enum ks_status start_loops(struct daemon *daemon, struct ks_error *err)
 {
     struct ks_server *server = &daemon->server;
     const struct ks_config *config = &daemon->config;
+    /* What recovery has freed goes back: tables of zeros in it would be written, fresh ones are
+     * not. */
+    ks_memory_release();
     unsigned count = config->threads_loops ? (unsigned)config->threads_loops : core_count();
     server->loop_shared = (struct ks_loop_shared){.clock = &ks_clock_system,
         .events = &daemon->logger.events,

@@ -10,12 +10,15 @@
 #include "base/defs.h"
 
 struct ks_memory {
-    uint64_t seen;   /* how far the work had come at the last tick */
-    bool is_working; /* it has gone on since memory was last given back */
+    uint64_t seen;       /* how far the work had come at the last tick */
+    bool is_working;     /* it has gone on since memory was last given back */
+    uint64_t idle_ticks; /* since then */
 };
 
 /* Before threads exist. */
 void ks_memory_init(void);
+/* Freed memory goes back to the kernel now. */
+void ks_memory_release(void);
 /*
  * About once a second. progress: anything that rises with work done; is_held: memory of that work
  * is still in use (records wait to be flushed). True: freed memory was given back to the kernel.
